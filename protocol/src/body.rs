@@ -2,9 +2,10 @@
 //!
 //! Unknown fields are refused in requests and ignored in answers (section 3).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::{ClientId, OrganizationId, UserId};
+use crate::json::object;
 use crate::log::{Head, LogEntry};
 use crate::message_id::MessageId;
 
@@ -127,9 +128,21 @@ pub struct Listing {
 }
 
 /// Body of `POST …/fetched`: the messages that the client now holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fetched {
     /// Their ids, at most 10000.
     pub messages: Vec<MessageId>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FetchedFields {
+    messages: Vec<MessageId>,
+}
+
+impl<'de> Deserialize<'de> for Fetched {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let FetchedFields { messages } = object(deserializer)?;
+        Ok(Self { messages })
+    }
 }

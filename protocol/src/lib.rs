@@ -10,6 +10,7 @@
 pub mod body;
 pub mod digest;
 pub mod id;
+mod json;
 pub mod limits;
 pub mod log;
 pub mod message_id;

@@ -156,7 +156,7 @@ impl SignatureInput {
         base.push_str(query);
         if self.covers_digest {
             base.push_str("\n\"content-digest\": ");
-            base.push_str(content_digest.unwrap_or("").trim());
+            base.push_str(content_digest.unwrap_or("").trim_matches([' ', '\t']));
         }
         base.push_str("\n\"@signature-params\": ");
         base.push_str(&self.parameters);

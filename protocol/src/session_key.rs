@@ -5,13 +5,15 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::id::ClientAddress;
 use crate::nonce::Nonce;
 
-/// The 32 bytes under which a client's requests are authenticated. Wiped when dropped, never printed.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+/// The 32 bytes under which a client's requests are authenticated. Wiped when dropped, never printed, compared in
+/// constant time.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SessionKey([u8; 32]);
 
 impl SessionKey {
@@ -28,6 +30,14 @@ impl SessionKey {
     }
 }
 
+impl PartialEq for SessionKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SessionKey {}
+
 impl fmt::Debug for SessionKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("SessionKey(…)")
@@ -36,16 +46,16 @@ impl fmt::Debug for SessionKey {
 
 impl Serialize for SessionKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(self.0))
+        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(self.0)))
     }
 }
 
 impl<'de> Deserialize<'de> for SessionKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let bytes = STANDARD.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
-        let bytes = bytes.try_into().map_err(|_| serde::de::Error::custom("a session key has 32 bytes"))?;
-        Ok(Self(bytes))
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        let bytes = Zeroizing::new(STANDARD.decode(text.as_bytes()).map_err(serde::de::Error::custom)?);
+        let key = bytes.as_slice().try_into();
+        key.map(Self).map_err(|_| serde::de::Error::custom("a session key has 32 bytes"))
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
 use crate::id::{OrganizationId, UserId};
+use crate::json::object;
 use crate::time::{InvalidTime, UnixMicros, parse_rfc3339};
 
 /// What a statement changes.
@@ -89,11 +90,19 @@ struct StatementText {
     #[serde(deserialize_with = "present")]
     previous: Option<Sha256Digest>,
     time: String,
+    #[serde(deserialize_with = "object")]
     change: Change,
 }
 
 fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
+}
+
+fn read(text: &str) -> serde_json::Result<StatementText> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let parsed = object(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(parsed)
 }
 
 /// A parsed statement, with the hash of the very bytes it was parsed from.
@@ -143,7 +152,7 @@ impl Statement {
     /// # Errors
     /// [`InvalidStatement`] says what is wrong.
     pub fn parse(text: &str) -> Result<Self, InvalidStatement> {
-        let parsed: StatementText = serde_json::from_str(text).map_err(InvalidStatement::Json)?;
+        let parsed = read(text).map_err(InvalidStatement::Json)?;
         if parsed.countersign != 1 {
             return Err(InvalidStatement::Version(parsed.countersign));
         }

@@ -103,16 +103,43 @@ pub struct InvalidTime;
 /// # Errors
 /// [`InvalidTime`].
 pub fn parse_rfc3339(text: &str) -> Result<UnixMicros, InvalidTime> {
-    let shaped = text.len() >= 20
-        && text.as_bytes().get(10) == Some(&b'T')
-        && text.bytes().all(|byte| byte.is_ascii_digit() || b"-:+.TZ".contains(&byte));
-    if !shaped {
+    if !is_shaped(text.as_bytes()) {
         return Err(InvalidTime);
     }
     let timestamp: jiff::Timestamp = text.parse().map_err(|_| InvalidTime)?;
+    if timestamp < jiff::Timestamp::UNIX_EPOCH {
+        return Err(InvalidTime);
+    }
     let micros = u64::try_from(timestamp.as_microsecond()).map_err(|_| InvalidTime)?;
     if micros / 1_000_000 > u64::from(u32::MAX) {
         return Err(InvalidTime);
     }
     Ok(UnixMicros(micros))
+}
+
+/// Tells whether a text has the shape of RFC 3339, `DDDD-DD-DDTDD:DD:DD`, perhaps a fraction, then `Z` or `±DD:DD`: the
+/// parser behind it knows more of ISO 8601 than that.
+fn is_shaped(text: &[u8]) -> bool {
+    let matches = |text: &[u8], shape: &[u8]| {
+        text.len() == shape.len()
+            && text.iter().zip(shape).all(|(byte, shape)| match shape {
+                b'D' => byte.is_ascii_digit(),
+                b'+' => matches!(byte, b'+' | b'-'),
+                _ => byte == shape,
+            })
+    };
+    let Some((moment, rest)) = text.split_at_checked(19) else {
+        return false;
+    };
+    let offset = match rest.split_first() {
+        Some((b'.', fraction)) => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return false;
+            }
+            fraction.split_at(digits).1
+        }
+        _ => rest,
+    };
+    matches(moment, b"DDDD-DD-DDTDD:DD:DD") && (offset == b"Z" || matches(offset, b"+DD:DD"))
 }

@@ -163,7 +163,7 @@ pub fn judge(
 
     match standing.head {
         Some(_) if creates => return Err(Refusal::OrganizationExists),
-        Some(head) if statement.sequence == head.sequence + 1 && statement.previous == Some(head.hash) => {}
+        Some(head) if follows(statement, head) => {}
         None if creates => {}
         head => return Err(Refusal::LogMoved { head }),
     }
@@ -178,8 +178,18 @@ pub fn judge(
             return Err(Refusal::CertificateTaken);
         }
     }
-    let record = changed_record(standing, statement, certificate.as_ref())?;
+    let before = standing.subject.as_ref();
+    let record = changed_record(statement, before, certificate.as_ref())?;
+    let was_administrator = before.is_some_and(|before| before.administrator && before.active);
+    let is_administrator = record.administrator && record.active;
+    if was_administrator && !is_administrator && standing.administrators.len() == 1 {
+        return Err(Refusal::LastAdministrator);
+    }
     Ok(Verdict { head: Head { sequence: statement.sequence, hash: statement.hash }, time: statement.time, record })
+}
+
+fn follows(statement: &Statement, head: Head) -> bool {
+    head.sequence.checked_add(1) == Some(statement.sequence) && statement.previous == Some(head.hash)
 }
 
 /// Checks that a statement may still be appended: at most 30 s ahead of `now` and at most 7 days behind it.
@@ -221,15 +231,26 @@ fn count_signers(
     Ok(signed.len())
 }
 
-/// Applies the change to the record of its user.
+/// Applies a statement to the record of the user whom it is about, without asking who signed it.
+///
+/// `subject` is that user's record before it. [`judge`] asks everything else; a service that rolls forward its own log,
+/// which it judged when it appended, needs only this.
+///
+/// # Errors
+/// [`Refusal::UserExists`], [`Refusal::UnknownUser`] or [`Refusal::Certificate`].
+pub fn apply(statement: &Statement, subject: Option<&UserRecord>) -> Result<UserRecord, Refusal> {
+    let certificate = statement.change.certificate().map(Certificate::parse).transpose()?;
+    changed_record(statement, subject, certificate.as_ref())
+}
+
 fn changed_record(
-    standing: &Standing,
     statement: &Statement,
+    subject: Option<&UserRecord>,
     certificate: Option<&Certificate>,
 ) -> Result<UserRecord, Refusal> {
     let sequence = statement.sequence;
     let added = |user: UserId, text: &str, administrator: bool, client_limit: Option<u32>| {
-        if standing.subject.is_some() {
+        if subject.is_some() {
             return Err(Refusal::UserExists);
         }
         let fingerprint = certificate.ok_or(CertificateFault::Malformed)?.fingerprint().clone();
@@ -250,7 +271,7 @@ fn changed_record(
             added(*user, certificate, *administrator, *client_limit)
         }
         Change::UpdateUser { user: _, certificate: text, administrator, active, client_limit } => {
-            let before = standing.subject.as_ref().ok_or(Refusal::UnknownUser)?;
+            let before = subject.ok_or(Refusal::UnknownUser)?;
             let mut after = before.clone();
             after.changed = sequence;
             if let (Some(text), Some(certificate)) = (text, certificate) {
@@ -262,11 +283,6 @@ fn changed_record(
             after.client_limit = client_limit.or(before.client_limit);
             if !after.active || after.certificate != before.certificate {
                 after.sessions_since = sequence;
-            }
-            let was_administrator = before.administrator && before.active;
-            let is_administrator = after.administrator && after.active;
-            if was_administrator && !is_administrator && standing.administrators.len() == 1 {
-                return Err(Refusal::LastAdministrator);
             }
             Ok(after)
         }

@@ -1,1 +1,91 @@
-fn main() {}
+//! `countersignd`: parse, build, serve, exit code.
+//!
+//! Exit codes: 0 done; 1 failed; 64 wrong usage or configuration, before any port was bound.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use countersign_service::app::{App, read_super_administrators};
+use countersign_service::cli::{Arguments, Command, Configured};
+use countersign_service::config::Settings;
+use countersign_service::healthcheck::healthcheck;
+use countersign_service::lifecycle::Signals;
+use countersign_service::telemetry::logs;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let (Command::Serve(configured) | Command::CheckConfig(configured) | Command::Healthcheck(configured)) =
+        &arguments.command;
+    let Configured { config, settings } = configured;
+    let settings = match Settings::load(settings.clone(), config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error.into(), USAGE),
+    };
+    if let Err(error) = logs::start(&settings.log, settings.log_format) {
+        return fail(&anyhow::Error::new(error).context("the log filter is not valid"), USAGE);
+    }
+    match arguments.command {
+        Command::Serve(_) => run(serve(settings)),
+        Command::CheckConfig(_) => check_config(&settings),
+        Command::Healthcheck(_) => run(healthcheck(settings.admin_listen)),
+    }
+}
+
+fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(work);
+        // A request that could not be drained must not keep the process from ending.
+        runtime.shutdown_background();
+        outcome
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    // Listened to from the start, so that a signal during start-up is not lost.
+    let signals = Signals::listen()?;
+    let app = App::build(settings).await?;
+    let (public, admin) = app.addresses()?;
+    tracing::info!(%public, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
+    app.serve(signals).await
+}
+
+#[expect(clippy::print_stdout, reason = "what this command is for")]
+fn check_config(settings: &Settings) -> ExitCode {
+    for (name, value) in settings.list() {
+        println!("{name} = {value:?}");
+    }
+    if let Some(path) = &settings.super_administrators
+        && let Err(error) = read_super_administrators(path)
+    {
+        return fail(&error.into(), USAGE);
+    }
+    if let Some(files) = settings.tls()
+        && let Err(error) = countersign_service::http::tls::ReloadingCertificate::load(files)
+    {
+        return fail(&error.into(), USAGE);
+    }
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "for a person, who may not have set up logs yet")]
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("countersignd: {error:#}");
+    ExitCode::from(code)
+}

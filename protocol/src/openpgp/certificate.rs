@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use sequoia_openpgp::cert::amalgamation::key::{ErasedKeyAmalgamation, ValidErasedKeyAmalgamation};
 use sequoia_openpgp::cert::prelude::*;
+use sequoia_openpgp::packet::Tag;
 use sequoia_openpgp::packet::key::PublicParts;
 use sequoia_openpgp::parse::Dearmor;
 use sequoia_openpgp::policy::Policy;
@@ -187,7 +188,8 @@ pub fn parse_certificates(armored: &str) -> Result<Vec<Certificate>, Certificate
     for block in armor_blocks(armored) {
         let mode = armor::ReaderMode::Tolerant(None);
         let packets = flat_packets(block.as_bytes(), Dearmor::Enabled(mode)).ok_or(CertificateFault::Malformed)?;
-        if packets.iter().any(|packet| matches!(packet, Packet::SecretKey(_) | Packet::SecretSubkey(_))) {
+        // By tag, so that one of a version that is not known here counts too.
+        if packets.iter().any(|packet| matches!(packet.tag(), Tag::SecretKey | Tag::SecretSubkey)) {
             return Err(CertificateFault::SecretKey);
         }
         if !matches!(packets.first(), Some(Packet::PublicKey(_))) {

@@ -103,11 +103,23 @@ fn parse(bytes: &[u8], encoding: SignatureEncoding) -> Result<Signature, Signatu
         SignatureEncoding::Armored => Dearmor::Enabled(armor::ReaderMode::Tolerant(Some(armor::Kind::Signature))),
         SignatureEncoding::Binary => Dearmor::Disabled,
     };
+    // Sequoia reads the first armor and drops the rest, and takes bare base64 too: other readers might not.
+    if encoding == SignatureEncoding::Armored && !is_one_armor(bytes) {
+        return Err(SignatureFault::Malformed);
+    }
     let packets = flat_packets(bytes, dearmor).ok_or(SignatureFault::Malformed)?;
     match <[Packet; 1]>::try_from(packets) {
         Ok([Packet::Signature(signature)]) => Ok(signature),
         _ => Err(SignatureFault::Malformed),
     }
+}
+
+/// Tells whether a text holds exactly one armor, and that of a signature.
+fn is_one_armor(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    text.matches("-----BEGIN PGP ").count() == 1 && text.contains("-----BEGIN PGP SIGNATURE-----")
 }
 
 /// Verifies a signature with the keys of one certificate that it names as issuer.

@@ -1,0 +1,46 @@
+# The door to the project. `make` alone says what there is.
+# What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt doc deny bench install check-install clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: packages ## Build the service and run it here, with its data in ./data
+	cargo build --release --locked -p countersign-service
+	@exec scripts/run.sh
+
+test: packages ## Run all tests
+	@scripts/test.sh
+
+lint: tools ## Check formatting, lints, documentation, scripts and dependencies
+	@scripts/lint.sh
+
+fmt: ## Format the code
+	cargo fmt --all
+
+doc: ## Build the code's documentation and say where it is
+	cargo doc --workspace --no-deps --locked
+	@echo "Open $${CARGO_TARGET_DIR:-target}/doc/countersign_protocol/index.html"
+
+deny: tools ## Check the dependencies' licences, sources and advisories (VERBOSE=1: duplicates too)
+	@scripts/deny.sh
+
+bench: packages ## Run the benchmarks
+	cargo bench --locked -p countersign-service
+
+install: tools ## Install everything that the other targets need
+
+check-install: ## Say which of the needed commands are there; install nothing
+	@scripts/install-packages.sh --list
+
+clean: ## Remove what was built; ./data stays
+	cargo clean
+
+.PHONY: packages tools
+packages:
+	@scripts/install-packages.sh
+tools:
+	@scripts/install-packages.sh --lint
+	@scripts/install-cargo-tools.sh

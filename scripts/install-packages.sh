@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Installs the Debian packages whose commands are missing. Says nothing where nothing is missing.
+#
+#   install-packages.sh           what building, running and testing need
+#   install-packages.sh --lint    that, and what linting needs
+#   install-packages.sh --list    installs nothing; says of each command whether it is there
+set -euo pipefail
+
+# command:package
+needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl)
+linting=(shellcheck:shellcheck)
+
+case ${1:-} in
+  --lint | --list) needed+=("${linting[@]}") ;;
+  '') ;;
+  *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2 && exit 64 ;;
+esac
+
+missing_commands=()
+packages=()
+for pair in cargo: "${needed[@]}"; do
+  command=${pair%%:*}
+  if path=$(command -v "$command"); then
+    [[ ${1:-} != --list ]] || printf '%-12s %s\n' "$command" "$path"
+  elif [[ ${1:-} == --list ]]; then
+    printf '%-12s missing\n' "$command"
+    missing_commands+=("$command")
+  elif [[ $command == cargo ]]; then
+    echo "cargo is missing. Install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")" \
+      "or later, as https://rustup.rs says." >&2
+    exit 1
+  else
+    missing_commands+=("$command")
+    packages+=("${pair#*:}")
+    # Without its recommendations the compiler comes without the C library's headers.
+    [[ $command != cc ]] || packages+=(libc6-dev)
+  fi
+done
+[[ ${1:-} != --list ]] || exit $((${#missing_commands[@]} > 0))
+((${#packages[@]} > 0)) || exit 0
+
+as_root=()
+if ! command -v apt-get >/dev/null; then
+  echo "Missing commands: ${missing_commands[*]}. There is no apt-get here: install them by your system's means." >&2
+  exit 1
+elif ((EUID != 0)); then
+  if ! command -v sudo >/dev/null; then
+    echo "Missing commands: ${missing_commands[*]}. As root, type: apt-get install ${packages[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+echo "Installing ${packages[*]} …" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "${packages[@]}" </dev/null >"$log" 2>&1
+}
+update() { "${as_root[@]}" apt-get update -o Acquire::Retries=3 </dev/null >"$log" 2>&1; }
+
+# The lists of packages may be missing or old.
+if ! install && ! { update && install; }; then
+  tail -n 20 "$log" >&2
+  echo "Could not install ${packages[*]}." >&2
+  exit 1
+fi

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Everything that is checked without running anything. Stops at the first failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step cargo fmt
+cargo fmt --all --check
+
+step shellcheck
+shellcheck --external-sources scripts/*.sh .ci/run
+
+step cargo clippy
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step cargo doc
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+step cargo deny
+scripts/deny.sh

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs all tests and ends with one line that adds them up: `N passed, M failed`.
+# Fails if a test fails, if something does not compile, or if there was no test at all.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+
+scripts/test-by-hand.sh </dev/null 2>&1 | tee "$log" || status=1
+cargo test --workspace --locked --no-fail-fast "$@" </dev/null 2>&1 | tee -a "$log" || status=1
+
+# A line of each test program: `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+read -r passed failed < <(awk '/^test result:/ {
+  for (i = 2; i <= NF; i++) {
+    if ($i ~ /^passed/) passed += $(i - 1)
+    if ($i ~ /^failed/) failed += $(i - 1)
+  }
+} END {print passed + 0, failed + 0}' "$log")
+
+summary="$passed passed, $failed failed"
+if ((failed > 0 || passed == 0)); then
+  status=1
+elif ((status != 0)); then
+  echo "No test failed, but not everything could be built and run: see above."
+fi
+[[ -z ${TEST_SUMMARY:-} ]] || echo "$summary" >"$TEST_SUMMARY"
+echo "$summary"
+exit "$status"

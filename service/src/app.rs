@@ -1,0 +1,322 @@
+//! The composition root: the only place that names concrete stores and puts the layers together.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use countersign_protocol::openpgp::{Certificate, CertificateFault, parse_certificates};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{Api, ApiParts};
+use crate::authority::{Authority, AuthoritySettings, SuperAdministrators};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{EphemeralUrl, Settings, StoreUrl};
+use crate::delivery::{Delivery, DeliverySettings};
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::ephemeral::Ephemeral;
+use crate::ephemeral::local::LocalEphemeral;
+use crate::http::address::TrustedProxies;
+use crate::http::admin;
+use crate::http::admission::AdmissionLimits;
+use crate::http::listener::{ConnectionLimits, Listener};
+use crate::http::stack::{StackParts, build};
+use crate::http::tls::ReloadingCertificate;
+use crate::lifecycle::{Readiness, Signals, Stop};
+use crate::openpgp::PublicKeyPool;
+use crate::rate_limit::RateLimit;
+use crate::reload;
+use crate::session::{SessionSettings, Sessions};
+use crate::store::{Store, embedded, memory};
+use crate::telemetry::measured_store::measured;
+use crate::telemetry::metrics::Metrics;
+
+/// Connections of the administrative listener: Prometheus, probes, and a person.
+const ADMIN_CONNECTIONS: usize = 64;
+/// How often what has ended is forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A service that is bound and ready to run.
+pub struct App {
+    settings: Settings,
+    public: Listener,
+    admin: Listener,
+    stack: crate::http::stack::Stack,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    pool: PublicKeyPool,
+    background: TaskTracker,
+    writes: TaskTracker,
+    draining: CancellationToken,
+    stopping: CancellationToken,
+}
+
+impl App {
+    /// Builds everything and binds both listeners.
+    ///
+    /// # Errors
+    /// With the reason, for the operator.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let metrics = Arc::new(Metrics::new());
+        let (background, writes) = (TaskTracker::new(), TaskTracker::new());
+        let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+        let limits = settings.limits();
+
+        let super_administrators = super_administrators(&settings, &background, &stopping)?;
+        let store = measured(open_store(&settings, &clock, &background, &stopping)?, &metrics);
+        let ephemeral: Arc<dyn Ephemeral> = match settings.ephemeral {
+            EphemeralUrl::Local => Arc::new(LocalEphemeral::default()),
+        };
+        let pool = PublicKeyPool::start(settings.public_key_threads, settings.public_key_queue)
+            .context("cannot start the threads for public-key work")?;
+
+        let authority = Authority::new(
+            Arc::clone(&store.registry),
+            Arc::clone(&ephemeral),
+            pool.clone(),
+            Arc::clone(&clock),
+            super_administrators,
+            AuthoritySettings {
+                freshness: settings.freshness.0,
+                cached_users: settings.cached_users,
+                clients_per_user: settings.clients_per_user,
+            },
+        );
+        let sessions = Sessions::new(
+            authority.clone(),
+            Arc::clone(&store.registry),
+            Arc::clone(&ephemeral),
+            pool.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            SessionSettings { nonce_window: limits.nonce_window, lifetime: limits.session_lifetime },
+        );
+        let delivery = Delivery::new(
+            Arc::clone(&store.mailbox),
+            Arc::clone(&ephemeral),
+            Arc::clone(&clock),
+            Arc::clone(&metrics) as _,
+            DeliverySettings {
+                limits: limits.clone(),
+                reconcile_interval: settings.reconcile_interval.0,
+                poll_interval: settings.poll_interval.0,
+            },
+        );
+        let api = Api::new(ApiParts {
+            authority,
+            sessions,
+            delivery,
+            body_timeout: settings.body_timeout.0,
+            rate_per_client: RateLimit::per_second(settings.rate_per_client),
+            draining: draining.clone(),
+            tasks: writes.clone(),
+            limits,
+        });
+        let stack = build(StackParts {
+            api,
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+            entropy,
+            admission: AdmissionLimits {
+                reads: settings.concurrent_reads,
+                writes: settings.concurrent_writes,
+                waits: settings.concurrent_waits,
+                public_key: settings.concurrent_public_key,
+            },
+            rate_per_address: settings.rate_per_address,
+            trusted_proxies: TrustedProxies::new(settings.trusted_proxies.0.clone()),
+            request_timeout: settings.request_timeout.0,
+            long_poll: settings.long_poll.0,
+        });
+
+        let (public, admin) = bind(&settings, &background, &stopping).await?;
+        background.spawn(sweep(ephemeral, clock, Arc::clone(&metrics), stopping.clone()));
+        let readiness = Arc::new(Readiness::default());
+        Ok(Self { settings, public, admin, stack, metrics, readiness, pool, background, writes, draining, stopping })
+    }
+
+    /// Returns the addresses of the public and the administrative listener.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.public.address()?, self.admin.address()?))
+    }
+
+    /// Serves until a signal, then drains.
+    ///
+    /// # Errors
+    /// If draining took longer than allowed or was cut short: what was answered is durable all the same.
+    pub async fn serve(self, mut signals: Signals) -> anyhow::Result<()> {
+        let Self { settings, public, admin, stack, metrics, readiness, pool, background, writes, draining, stopping } =
+            self;
+        let waiting = metrics.public_key_waiting.clone();
+        let refresh = move || waiting.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
+        let admin_service = admin::service(metrics, Arc::clone(&readiness), refresh);
+        background.spawn(admin.serve(admin_service, stopping.clone()));
+        let serving = tokio::spawn(public.serve(stack, draining.clone()));
+        readiness.ready();
+        tracing::info!("ready");
+
+        let stop = signals.stop().await;
+        readiness.drain();
+        let drained = async {
+            if stop == Stop::Supervisor {
+                tracing::info!(delay = %settings.drain_delay, "not ready any more; serving until load balancers know");
+                tokio::time::sleep(settings.drain_delay.0).await;
+            }
+            tracing::info!("draining");
+            draining.cancel();
+            let finish = async {
+                let _ = serving.await;
+                writes.close();
+                writes.wait().await;
+            };
+            tokio::time::timeout(settings.drain_timeout.0, finish).await.is_ok()
+        };
+        let drained = tokio::select! {
+            drained = drained => drained,
+            _ = signals.stop() => false,
+        };
+        stopping.cancel();
+        if !drained {
+            bail!("requests were still in work at the end");
+        }
+        background.close();
+        // Flushes the store's last group and closes the administrative connections.
+        if tokio::time::timeout(settings.drain_timeout.0, background.wait()).await.is_err() {
+            bail!("background work did not end in time");
+        }
+        tracing::info!("ended");
+        Ok(())
+    }
+}
+
+fn open_store(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    background: &TaskTracker,
+    stopping: &CancellationToken,
+) -> anyhow::Result<Store> {
+    match &settings.store {
+        StoreUrl::Memory => {
+            tracing::warn!("the store is in memory: everything is gone when this process ends");
+            Ok(memory::open())
+        }
+        StoreUrl::Embedded(directory) => {
+            let settings = embedded::EmbeddedSettings { retention: settings.retention.0 };
+            let (store, sweeper) = embedded::open(directory, settings, Arc::clone(clock))
+                .with_context(|| format!("cannot open the embedded store in {}", directory.display()))?;
+            background.spawn(sweeper.run(stopping.clone()));
+            Ok(store)
+        }
+    }
+}
+
+async fn bind(
+    settings: &Settings,
+    background: &TaskTracker,
+    stopping: &CancellationToken,
+) -> anyhow::Result<(Listener, Listener)> {
+    let header_timeout = settings.header_timeout.0;
+    let tls = match settings.tls() {
+        None => None,
+        Some(files) => {
+            let certificate = ReloadingCertificate::load(files).context("cannot use the TLS certificate")?;
+            let config = certificate.server_config().context("cannot set up TLS")?;
+            let files = vec![certificate.files().certificate.clone(), certificate.files().key.clone()];
+            let reload = move || certificate.reload();
+            background.spawn(reload::on_change(files, "the TLS certificate", reload, stopping.clone()));
+            Some(config)
+        }
+    };
+    let limits = ConnectionLimits { connections: settings.connections, header_timeout };
+    let public = Listener::bind(settings.listen, tls, limits)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let limits = ConnectionLimits { connections: ADMIN_CONNECTIONS, header_timeout };
+    let admin = Listener::bind(settings.admin_listen, None, limits)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.admin_listen))?;
+    Ok((public, admin))
+}
+
+async fn sweep(ephemeral: Arc<dyn Ephemeral>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+        let remembered = ephemeral.sweep(clock.now()).await;
+        metrics.ephemeral_clients.set(i64::try_from(remembered).unwrap_or(i64::MAX));
+    }
+}
+
+/// Why the super-administrators' file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperAdministratorsError {
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It holds what it should not.
+    #[error("{path} is not a file of armored certificates")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CertificateFault,
+    },
+    /// There are too few.
+    #[error("{0} has fewer than two different certificates, and the two-man rule needs two")]
+    TooFew(PathBuf),
+}
+
+/// Reads the super-administrators' certificates.
+///
+/// # Errors
+/// [`SuperAdministratorsError`].
+pub fn read_super_administrators(path: &Path) -> Result<Vec<Arc<Certificate>>, SuperAdministratorsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SuperAdministratorsError::Unreadable { path: path.to_owned(), source })?;
+    let mut certificates = parse_certificates(&text)
+        .map_err(|source| SuperAdministratorsError::Invalid { path: path.to_owned(), source })?;
+    certificates.sort_by(|one, other| one.fingerprint().cmp(other.fingerprint()));
+    certificates.dedup_by(|one, other| one.fingerprint() == other.fingerprint());
+    if certificates.len() < 2 {
+        return Err(SuperAdministratorsError::TooFew(path.to_owned()));
+    }
+    Ok(certificates.into_iter().map(Arc::new).collect())
+}
+
+fn super_administrators(
+    settings: &Settings,
+    background: &TaskTracker,
+    stopping: &CancellationToken,
+) -> anyhow::Result<SuperAdministrators> {
+    let Some(path) = settings.super_administrators.clone() else {
+        tracing::warn!("no super-administrators are configured: nobody can create an organization");
+        return Ok(Arc::new(ArcSwap::from_pointee(Vec::new())));
+    };
+    let certificates = read_super_administrators(&path).context("cannot use the super-administrators")?;
+    let current = Arc::new(ArcSwap::from_pointee(certificates));
+    let reloaded = Arc::clone(&current);
+    let file = path.clone();
+    let reload = move || {
+        reloaded.store(Arc::new(read_super_administrators(&file)?));
+        Ok::<(), SuperAdministratorsError>(())
+    };
+    background.spawn(reload::on_change(vec![path], "the super-administrators", reload, stopping.clone()));
+    Ok(current)
+}

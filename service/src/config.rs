@@ -1,0 +1,507 @@
+//! Every setting, once: flag, `COUNTERSIGN_*` variable, line of the TOML file, default. The first that is given counts.
+//!
+//! Settings are read before any port is bound; an unknown key is an error.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use countersign_protocol::limits::Limits;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::http::tls::TlsFiles;
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {path} is not valid")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// Two settings do not go together.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+/// A duration as people write it: `300ms`, `30s`, `5m`, `14days`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HumanDuration(pub Duration);
+
+impl FromStr for HumanDuration {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text).map(Self)
+    }
+}
+
+impl TryFrom<String> for HumanDuration {
+    type Error = humantime::DurationError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for HumanDuration {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        humantime::format_duration(self.0).fmt(formatter)
+    }
+}
+
+/// Where what must last is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum StoreUrl {
+    /// `embedded:<directory>`: one process, durable before it answers.
+    Embedded(PathBuf),
+    /// `memory:`: gone when the process ends. For tests.
+    Memory,
+}
+
+impl FromStr for StoreUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("embedded", directory)) if !directory.is_empty() => Ok(Self::Embedded(directory.into())),
+            Some(("memory", "")) => Ok(Self::Memory),
+            _ => Err("a store is embedded:<directory> or memory:"),
+        }
+    }
+}
+
+impl TryFrom<String> for StoreUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for StoreUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded(directory) => write!(formatter, "embedded:{}", directory.display()),
+            Self::Memory => formatter.write_str("memory:"),
+        }
+    }
+}
+
+/// Where what may vanish is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum EphemeralUrl {
+    /// `local`: this process.
+    Local,
+}
+
+impl FromStr for EphemeralUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "local" => Ok(Self::Local),
+            _ => Err("an ephemeral store is local"),
+        }
+    }
+}
+
+impl TryFrom<String> for EphemeralUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for EphemeralUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("local")
+    }
+}
+
+/// Networks, separated by commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Networks(pub Vec<IpNet>);
+
+impl FromStr for Networks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let networks = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        networks
+            .map(|part| part.parse().map_err(|_| format!("{part} is no network such as 10.0.0.0/8")))
+            .collect::<Result<Vec<IpNet>, String>>()
+            .map(Self)
+    }
+}
+
+impl TryFrom<String> for Networks {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for Networks {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        formatter.write_str(&texts.join(","))
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "json" => Ok(Self::Json),
+            "pretty" => Ok(Self::Pretty),
+            _ => Err("a log format is auto, json or pretty"),
+        }
+    }
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for LogFormat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Pretty => "pretty",
+        })
+    }
+}
+
+macro_rules! settings {
+    (
+        required { $($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:literal, $variable:literal;)* }
+        optional { $($(#[doc = $optional_doc:literal])* $optional:ident: $optional_type:ty, $optional_variable:literal;)* }
+    ) => {
+        /// Settings as one place gives them: flags and variables, or the file. What is absent is left to the next.
+        #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct SettingsLayer {
+            $(
+                $(#[doc = $doc])*
+                #[doc = concat!("\n[default: ", $default, "]")]
+                #[arg(long, env = $variable, value_name = "VALUE")]
+                pub $name: Option<$type>,
+            )*
+            $(
+                $(#[doc = $optional_doc])*
+                #[arg(long, env = $optional_variable, value_name = "VALUE")]
+                pub $optional: Option<$optional_type>,
+            )*
+        }
+
+        /// All settings, resolved.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $($(#[doc = $doc])* pub $name: $type,)*
+            $($(#[doc = $optional_doc])* pub $optional: Option<$optional_type>,)*
+        }
+
+        impl Settings {
+            fn resolve(first: SettingsLayer, second: SettingsLayer) -> Self {
+                Self {
+                    $($name: first.$name.or(second.$name).unwrap_or_else(|| {
+                        let default: Result<$type, _> = $default.parse();
+                        default.expect("defaults are valid, as a test shows")
+                    }),)*
+                    $($optional: first.$optional.or(second.$optional),)*
+                }
+            }
+
+            /// Lists every setting with its name and value, as a configuration file could have them.
+            #[must_use]
+            pub fn list(&self) -> Vec<(&'static str, String)> {
+                let mut list = vec![$((stringify!($name), self.$name.to_string()),)*];
+                $(
+                    if let Some(value) = &self.$optional {
+                        list.push((stringify!($optional), shown(value)));
+                    }
+                )*
+                list
+            }
+
+            /// The names of all settings, with their variables and defaults, for documentation and its test.
+            pub const NAMES: &'static [(&'static str, &'static str, &'static str)] = &[
+                $((stringify!($name), $variable, $default),)*
+                $((stringify!($optional), $optional_variable, ""),)*
+            ];
+        }
+    };
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+settings! {
+    required {
+        /// Address of the public listener
+        listen: SocketAddr = "127.0.0.1:8080", "COUNTERSIGN_LISTEN";
+        /// Address of the administrative listener: /metrics, /livez, /readyz. Keep it away from the ingress
+        admin_listen: SocketAddr = "127.0.0.1:9090", "COUNTERSIGN_ADMIN_LISTEN";
+        /// Where messages and organizations are kept: embedded:<directory>, or memory: for tests
+        store: StoreUrl = "embedded:./data/store", "COUNTERSIGN_STORE";
+        /// Where sessions and nonces are kept: local
+        ephemeral: EphemeralUrl = "local", "COUNTERSIGN_EPHEMERAL";
+
+        /// How far a nonce may be from the server's clock
+        nonce_window: HumanDuration = "30s", "COUNTERSIGN_NONCE_WINDOW";
+        /// How long a session key lives
+        session_lifetime: HumanDuration = "24h", "COUNTERSIGN_SESSION_LIFETIME";
+        /// How far a message id's time may be behind the server's clock
+        message_id_behind: HumanDuration = "60s", "COUNTERSIGN_MESSAGE_ID_BEHIND";
+        /// How far a message id's time may be ahead of the server's clock
+        message_id_ahead: HumanDuration = "30s", "COUNTERSIGN_MESSAGE_ID_AHEAD";
+        /// How long storage nodes and pods may disagree about what is in a mailbox
+        inconsistent_window: HumanDuration = "300s", "COUNTERSIGN_INCONSISTENT_WINDOW";
+        /// How long messages are kept
+        retention: HumanDuration = "14days", "COUNTERSIGN_RETENTION";
+        /// Clients of a user for whom no statement says otherwise
+        clients_per_user: u32 = "5", "COUNTERSIGN_CLIENTS_PER_USER";
+        /// Bytes of a message's content
+        content_bytes: usize = "1048576", "COUNTERSIGN_CONTENT_BYTES";
+        /// Bytes of a request with a statement
+        statement_bytes: usize = "262144", "COUNTERSIGN_STATEMENT_BYTES";
+        /// Recipients of one message
+        recipients: usize = "100", "COUNTERSIGN_RECIPIENTS";
+        /// How long a listing may wait for something new
+        long_poll: HumanDuration = "55s", "COUNTERSIGN_LONG_POLL";
+        /// Items in a listing that asks for no number, up to 10000
+        list_page: usize = "1000", "COUNTERSIGN_LIST_PAGE";
+
+        /// How often each client's listing starts from the beginning of retention, to find what became visible too late
+        reconcile_interval: HumanDuration = "6h", "COUNTERSIGN_RECONCILE_INTERVAL";
+        /// How often a waiting listing looks though nothing woke it
+        poll_interval: HumanDuration = "10s", "COUNTERSIGN_POLL_INTERVAL";
+        /// How old may be what a process believes of an organization's users that another process changed
+        freshness: HumanDuration = "5s", "COUNTERSIGN_FRESHNESS";
+        /// Users whose membership is kept in memory; each takes some 200 bytes
+        cached_users: u64 = "1000000", "COUNTERSIGN_CACHED_USERS";
+
+        /// Connections at once
+        connections: usize = "20000", "COUNTERSIGN_CONNECTIONS";
+        /// How long a request's head may take to arrive
+        header_timeout: HumanDuration = "10s", "COUNTERSIGN_HEADER_TIMEOUT";
+        /// How long a request's body may take to arrive
+        body_timeout: HumanDuration = "20s", "COUNTERSIGN_BODY_TIMEOUT";
+        /// How long a request may take, besides waiting for something new
+        request_timeout: HumanDuration = "30s", "COUNTERSIGN_REQUEST_TIMEOUT";
+        /// Requests in work at once that only read
+        concurrent_reads: usize = "2048", "COUNTERSIGN_CONCURRENT_READS";
+        /// Requests in work at once that change something
+        concurrent_writes: usize = "4096", "COUNTERSIGN_CONCURRENT_WRITES";
+        /// Listings at once that wait for something new
+        concurrent_waits: usize = "20000", "COUNTERSIGN_CONCURRENT_WAITS";
+        /// Requests in work at once that need public-key work
+        concurrent_public_key: usize = "2048", "COUNTERSIGN_CONCURRENT_PUBLIC_KEY";
+        /// Requests a second of one client, with twice as many at once after a pause; 0 for no limit
+        rate_per_client: u32 = "5000", "COUNTERSIGN_RATE_PER_CLIENT";
+        /// Requests a second of one address (of IPv6, one /64), likewise; 0 for no limit
+        rate_per_address: u32 = "50000", "COUNTERSIGN_RATE_PER_ADDRESS";
+        /// Networks of proxies whose X-Forwarded-For is believed, separated by commas
+        trusted_proxies: Networks = "", "COUNTERSIGN_TRUSTED_PROXIES";
+
+        /// Threads for public-key work
+        public_key_threads: NonZeroUsize = "1", "COUNTERSIGN_PUBLIC_KEY_THREADS";
+        /// Public-key jobs that may wait for a thread; beyond it requests are answered 503
+        public_key_queue: NonZeroUsize = "256", "COUNTERSIGN_PUBLIC_KEY_QUEUE";
+
+        /// How long to go on serving after SIGTERM, until every load balancer knows
+        drain_delay: HumanDuration = "5s", "COUNTERSIGN_DRAIN_DELAY";
+        /// How long requests may take to finish after that
+        drain_timeout: HumanDuration = "30s", "COUNTERSIGN_DRAIN_TIMEOUT";
+        /// Which log lines are written, as a tracing filter: info, debug, countersign_service=debug
+        log: String = "info", "COUNTERSIGN_LOG";
+        /// How they are written: auto, json or pretty
+        log_format: LogFormat = "auto", "COUNTERSIGN_LOG_FORMAT";
+    }
+    optional {
+        /// File with the armored certificates of the super-administrators, two of whom create an organization
+        super_administrators: PathBuf, "COUNTERSIGN_SUPER_ADMINISTRATORS";
+        /// PEM file with the certificate chain of the public listener; none for plain HTTP
+        tls_certificate: PathBuf, "COUNTERSIGN_TLS_CERTIFICATE";
+        /// PEM file with its private key
+        tls_key: PathBuf, "COUNTERSIGN_TLS_KEY";
+    }
+}
+
+impl Settings {
+    /// Resolves flags and variables, then the file, then the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what is wrong, and in which file.
+    pub fn load(flags: SettingsLayer, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = file.map_or(Ok(SettingsLayer::default()), read_file)?;
+        let settings = Self::resolve(flags, file);
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Returns the protocol's numbers.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            nonce_window: self.nonce_window.0,
+            session_lifetime: self.session_lifetime.0,
+            message_id_behind: self.message_id_behind.0,
+            message_id_ahead: self.message_id_ahead.0,
+            inconsistent_window: self.inconsistent_window.0,
+            retention: self.retention.0,
+            clients_per_user: self.clients_per_user,
+            content_bytes: self.content_bytes,
+            statement_bytes: self.statement_bytes,
+            recipients: self.recipients,
+            long_poll: self.long_poll.0,
+            list_page: self.list_page,
+        }
+    }
+
+    /// Returns the files of the public listener's certificate, if it has one.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);
+        Some(TlsFiles { certificate, key })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let contradictions = [
+            (
+                self.tls_certificate.is_some() != self.tls_key.is_some(),
+                "tls_certificate and tls_key go together: set both or none",
+            ),
+            (
+                self.inconsistent_window.0 <= self.message_id_behind.0 + self.message_id_ahead.0,
+                "inconsistent_window must be longer than message_id_behind and message_id_ahead together, or messages \
+                 can enter a mailbox behind what clients have seen",
+            ),
+            (self.retention.0 <= self.inconsistent_window.0, "retention must be longer than inconsistent_window"),
+            (self.list_page == 0 || self.list_page > Limits::LIST_PAGE_MAX, "list_page is from 1 to 10000"),
+            (
+                self.clients_per_user == 0 || self.clients_per_user > crate::authority::CLIENT_LIMIT_MAX,
+                "clients_per_user is from 1 to 1000",
+            ),
+            (self.content_bytes == 0 || self.recipients == 0, "content_bytes and recipients are at least 1"),
+            (self.connections == 0, "connections is at least 1"),
+        ];
+        match contradictions.iter().find(|(contradicts, _)| *contradicts) {
+            Some((_, text)) => Err(ConfigError::Contradiction(text)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<SettingsLayer, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|source| ConfigError::Invalid { path: path.to_owned(), source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str) -> Result<Settings, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("countersign.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::load(SettingsLayer::default(), Some(&path))
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_protocol() {
+        let settings = Settings::load(SettingsLayer::default(), None).unwrap();
+
+        assert_eq!(settings.limits(), Limits::default());
+        assert_eq!(settings.listen, "127.0.0.1:8080".parse().unwrap());
+        assert!(settings.tls().is_none());
+    }
+
+    #[test]
+    fn a_flag_counts_before_the_file_and_the_file_before_the_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("countersign.toml");
+        std::fs::write(&path, "retention = \"3days\"\nrecipients = 7\n").unwrap();
+        let flags = SettingsLayer { recipients: Some(9), ..SettingsLayer::default() };
+
+        let settings = Settings::load(flags, Some(&path)).unwrap();
+
+        assert_eq!((settings.recipients, settings.retention.0), (9, Duration::from_secs(3 * 86_400)));
+        assert_eq!(settings.list_page, 1_000);
+    }
+
+    #[test]
+    fn an_unknown_key_or_a_bad_value_is_an_error() {
+        for text in ["retentoin = \"3days\"", "retention = 3", "retention = \"soon\"", "store = \"mysql://x\"", "="] {
+            assert!(matches!(with_file(text), Err(ConfigError::Invalid { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_that_could_lose_messages_are_refused() {
+        for text in [
+            "inconsistent_window = \"90s\"",
+            "retention = \"300s\"",
+            "tls_key = \"key.pem\"",
+            "list_page = 10001",
+            "clients_per_user = 0",
+        ] {
+            assert!(matches!(with_file(text), Err(ConfigError::Contradiction(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_setting_is_in_the_guide() {
+        let guide = include_str!("../../docs/configuration.md");
+        for (name, variable, default) in Settings::NAMES {
+            let row = guide.lines().find(|line| line.contains(&format!("`{variable}`")));
+            let row = row.unwrap_or_else(|| panic!("docs/configuration.md has no row for {variable} ({name})"));
+            assert!(default.is_empty() || row.contains(&format!("`{default}`")), "{variable} has another default");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Authentication of requests under a session key.
+//!
+//! In two steps, since the signature can be verified before the body has arrived: who cannot sign makes the service
+//! read nothing. The nonce moves in the second step, when the body's digest was compared.
+
+use countersign_protocol::digest::Sha256Digest;
+use countersign_protocol::request_signature::{CoveredRequest, RequestSignature, SignatureInput};
+use countersign_protocol::time::UnixMicros;
+
+use super::{Authenticated, SessionError, Sessions};
+use crate::ephemeral::{Admission, Session};
+
+/// A request's signature, as parsed from its headers, and what it covers.
+#[derive(Clone, Debug)]
+pub struct Signed<'a> {
+    /// The parsed `Signature-Input`.
+    pub input: SignatureInput,
+    /// The parsed `Signature`.
+    pub signature: RequestSignature,
+    /// The covered parts.
+    pub request: CoveredRequest<'a>,
+    /// The parsed `Content-Digest`, exactly when there is a body.
+    pub content_digest: Option<Sha256Digest>,
+}
+
+/// A request whose signature is good, and whose body and nonce are still to be looked at.
+#[derive(Debug)]
+pub struct Verified {
+    input: SignatureInput,
+    session: Session,
+    content_digest: Option<Sha256Digest>,
+}
+
+impl Verified {
+    /// Returns who signed.
+    #[must_use]
+    pub const fn client(&self) -> &countersign_protocol::id::ClientAddress {
+        &self.input.client
+    }
+}
+
+impl Sessions {
+    /// Verifies a request's signature under its client's session key.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn verify(&self, signed: Signed<'_>) -> Result<Verified, SessionError> {
+        let Signed { input, signature, request, content_digest } = signed;
+        let now = self.clock.now();
+        let window = self.settings.nonce_window;
+        let created = UnixMicros(input.created.saturating_mul(1_000_000));
+        // `created` counts whole seconds: one that has just begun is not yet over the edge.
+        let created_is_near = created.to_seconds().abs_diff(now.to_seconds()) <= window.as_secs();
+        if !input.nonce.is_within(window, now) || !created_is_near {
+            return Err(SessionError::NonceOutOfWindow);
+        }
+        let session = self.ephemeral.session(&input.client, now).await?.ok_or(SessionError::SessionUnknown)?;
+        if !input.verifies(&request, &signature, &session.key) {
+            return Err(SessionError::SignatureInvalid);
+        }
+        Ok(Verified { input, session, content_digest })
+    }
+
+    /// Compares the body with its digest and admits the nonce, in this order.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn admit(&self, verified: Verified, body: &[u8]) -> Result<Authenticated, SessionError> {
+        let Verified { input, session, content_digest } = verified;
+        if content_digest.is_some_and(|digest| digest != Sha256Digest::of(body)) {
+            return Err(SessionError::SignatureInvalid);
+        }
+        let client = input.client;
+        let member = self.authority.member(client.organization, client.user).await?;
+        let in_force = member.is_some_and(|member| member.active && member.sessions_since == session.since);
+        if !in_force {
+            return Err(SessionError::SessionUnknown);
+        }
+        match self.ephemeral.admit(&client, session.id, input.nonce).await? {
+            Admission::Admitted(hints) => Ok(Authenticated { client, hints }),
+            Admission::NonceReused => Err(SessionError::NonceReused),
+            Admission::SessionUnknown => Err(SessionError::SessionUnknown),
+        }
+    }
+}
