@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! cargo run --release -- [--seconds 60] [--rounds 3] [--quick] [--engines redb,lmdb]
-//!                        [--stages saturate,offered,cost,retention,crash] [--dir FOLDER]
+//!                        [--stages saturate,saturate64,offered,cost,retention,crash]
+//!                        [--send-rate 10000 --check-rate 10000 --confirm-rate 1000]
+//!                        [--sends 800000] [--kills 10] [--dir FOLDER]
 //! ```
 //!
-//! Every measurement runs in a process of its own; the rounds of the engines are interleaved,
-//! so that a busy machine disturbs all of them alike. The medians of the rounds are printed as
+//! Every measurement runs in a process of its own. The rounds of stages 1 and 2 are interleaved,
+//! so that a busy machine disturbs all engines alike; stages 3 to 5 take one engine after the
+//! other. The medians of the rounds are printed as
 //! Markdown tables, progress goes to standard error.
 
 mod engine;
@@ -211,7 +214,13 @@ fn parent(options: &Options) -> Result<()> {
     }
     for round in 0..if stage("offered") { rounds } else { 0 } {
         for engine in &names {
-            let more = pairs(&[("seconds", seconds / rounds as f64), ("round", round as f64)]);
+            let more = pairs(&[
+                ("seconds", seconds / rounds as f64),
+                ("round", round as f64),
+                ("send-rate", options.number("--send-rate", 10_000.0)?),
+                ("check-rate", options.number("--check-rate", 10_000.0)?),
+                ("confirm-rate", options.number("--confirm-rate", 1_000.0)?),
+            ]);
             bench.run("offered", engine, "offered", &more)?;
             if round + 1 == rounds {
                 bench.remove(engine, "offered");

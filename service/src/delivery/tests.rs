@@ -346,14 +346,12 @@ async fn a_receipt_reaches_the_sender_and_confirms_for_one_client() {
     let signature = Bytes::from_static(b"signature");
     let digest = Sha256Digest::of(&signature);
     let receipt = MessageId::of_receipt(&ORGANIZATION, &RECIPIENT, NOW.to_millis(), &sent.id, &digest);
-    let acknowledge = |client, message, receipt| {
-        let signature = signature.clone();
-        let delivery = &world.delivery;
-        async move { delivery.acknowledge(client, message, receipt, signature).await }
+    let acknowledge = async |client: ClientAddress, message, receipt| {
+        world.delivery.acknowledge(&client, message, receipt, signature.clone()).await
     };
 
-    acknowledge(&client(1), sent.id, receipt).await.unwrap();
-    acknowledge(&client(1), sent.id, receipt).await.unwrap();
+    acknowledge(client(1), sent.id, receipt).await.unwrap();
+    acknowledge(client(1), sent.id, receipt).await.unwrap();
 
     let items = list(&world, &sender).await;
     assert_eq!(items.len(), 1);
@@ -364,9 +362,9 @@ async fn a_receipt_reaches_the_sender_and_confirms_for_one_client() {
     assert_eq!(world.delivery.read(ORGANIZATION, SENDER, receipt).await.unwrap(), signature);
     assert!(list(&world, &client(1)).await.is_empty());
     assert_eq!(list(&world, &client(2)).await.len(), 1);
-    assert!(matches!(acknowledge(&client(1), sent.id, sent.id).await, Err(DeliveryError::WrongId)));
-    assert!(matches!(acknowledge(&sender, sent.id, receipt).await, Err(DeliveryError::NotFound)));
-    assert!(matches!(acknowledge(&sender, receipt, receipt).await, Err(DeliveryError::NotFound)));
+    assert!(matches!(acknowledge(client(1), sent.id, sent.id).await, Err(DeliveryError::WrongId)));
+    assert!(matches!(acknowledge(sender, sent.id, receipt).await, Err(DeliveryError::NotFound)));
+    assert!(matches!(acknowledge(sender, receipt, receipt).await, Err(DeliveryError::NotFound)));
 }
 
 #[tokio::test]
@@ -433,7 +431,7 @@ proptest! {
             let mut unconfirmed = BTreeSet::new();
             for (time, content) in sends {
                 let content: &'static [u8] = [b"a".as_slice(), b"b", b"c", b"d"][usize::from(content)];
-                let message = stored(UnixMillis(time * 100), content);
+                let message = stored(UnixMillis(time * 100 + 1), content);
                 store.mailbox.put(&message).await.unwrap();
                 unconfirmed.insert(message.id);
             }

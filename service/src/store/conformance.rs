@@ -18,7 +18,7 @@ use countersign_protocol::time::{UnixMicros, UnixMillis};
 use countersign_protocol::two_man_rule::UserRecord;
 use futures_util::future::join_all;
 
-use super::{Append, Claim, IdRange, Mailbox, Registry, Store, StoredMessage};
+use super::{Append, Claim, IdRange, Mailbox, Store, StoredMessage};
 use crate::clock::{Clock as _, SystemClock};
 use crate::entropy::{Entropy as _, SystemEntropy};
 
@@ -41,7 +41,7 @@ macro_rules! suite {
 }
 
 suite! {
-    /// Tests of [`Registry`].
+    /// Tests of `Registry`.
     registry_suite:
     an_empty_registry_holds_nothing,
     an_entry_is_read_back_as_it_was_appended,

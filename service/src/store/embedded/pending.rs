@@ -1,0 +1,121 @@
+//! Rows that are durable in the journal and not yet in the tables, in ordered maps.
+//!
+//! Two generations: one that takes new rows, and one that is being merged into the tables. Invariant: a row is in one
+//! of them until the tables have it. So who looks here first and at the tables afterwards sees every row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use countersign_protocol::body::Item;
+use countersign_protocol::id::{ClientAddress, OrganizationId, UserId};
+use countersign_protocol::message_id::MessageId;
+
+use super::record::{FetchedKey, ItemKey, MessageKey, Record, fetched_key, id_of, item_key, message_key};
+use crate::store::IdRange;
+
+/// Bytes that a row takes in a map, besides its record: key, value, and its part of the nodes.
+const ROW_BYTES: usize = 160;
+
+/// Rows of one stretch of the journal.
+#[derive(Debug, Default)]
+pub(super) struct Generation {
+    pub(super) messages: BTreeMap<MessageKey, Bytes>,
+    pub(super) items: BTreeMap<ItemKey, Item>,
+    pub(super) fetched: BTreeSet<FetchedKey>,
+    bytes: usize,
+}
+
+impl Generation {
+    /// Takes in a record and its encoding.
+    pub(super) fn insert(&mut self, record: &Record, encoded: Bytes) {
+        match record {
+            Record::Message(message) => {
+                self.bytes += encoded.len() + (message.recipients.len() + 1) * ROW_BYTES;
+                let item = message.item();
+                for recipient in &message.recipients {
+                    self.items.insert(item_key(message.organization, *recipient, *message.id.as_bytes()), item);
+                }
+                self.messages.insert(message_key(message.organization, message.id), encoded);
+            }
+            Record::Fetched(client, ids) => {
+                self.bytes += ids.len() * ROW_BYTES;
+                self.fetched.extend(ids.iter().map(|id| fetched_key(client, *id.as_bytes())));
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.items.is_empty() && self.fetched.is_empty()
+    }
+}
+
+/// Both generations.
+#[derive(Debug, Default)]
+pub(super) struct Pending(RwLock<Generations>);
+
+#[derive(Debug, Default)]
+struct Generations {
+    active: Generation,
+    merging: Option<Arc<Generation>>,
+}
+
+impl Pending {
+    fn read<T>(&self, look: impl Fn(&Generation) -> T) -> [Option<T>; 2] {
+        let generations = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        [Some(look(&generations.active)), generations.merging.as_deref().map(look)]
+    }
+
+    /// Takes in records, and returns how many bytes the active generation then holds.
+    pub(super) fn insert(&self, records: impl IntoIterator<Item = (Record, Bytes)>) -> usize {
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (record, encoded) in records {
+            generations.active.insert(&record, encoded);
+        }
+        generations.active.bytes
+    }
+
+    /// Takes the active generation for merging, and begins a new one. The one before must have been merged.
+    pub(super) fn freeze(&self) -> Arc<Generation> {
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        debug_assert!(generations.merging.is_none(), "one generation is merged at a time");
+        let frozen = Arc::new(std::mem::take(&mut generations.active));
+        generations.merging = Some(Arc::clone(&frozen));
+        frozen
+    }
+
+    /// Drops the generation that the tables now have.
+    pub(super) fn merged(&self) {
+        let merged = self.0.write().unwrap_or_else(PoisonError::into_inner).merging.take();
+        // Freed outside of the lock: it may be large.
+        drop(merged);
+    }
+
+    pub(super) fn message(&self, organization: OrganizationId, id: MessageId) -> Option<Bytes> {
+        let key = message_key(organization, id);
+        self.read(|generation| generation.messages.get(&key).cloned()).into_iter().flatten().flatten().next()
+    }
+
+    pub(super) fn items(
+        &self,
+        organization: OrganizationId,
+        user: UserId,
+        range: IdRange,
+        limit: usize,
+    ) -> Vec<Item> {
+        let first = item_key(organization, user, range.first_bytes());
+        let last = item_key(organization, user, range.last_bytes());
+        let rows = self.read(|generation| {
+            generation.items.range(first..=last).take(limit).map(|(_, item)| *item).collect::<Vec<Item>>()
+        });
+        rows.into_iter().flatten().flatten().collect()
+    }
+
+    pub(super) fn fetched(&self, client: &ClientAddress, range: IdRange, limit: usize) -> Vec<MessageId> {
+        let (first, last) = (fetched_key(client, range.first_bytes()), fetched_key(client, range.last_bytes()));
+        let rows = self.read(|generation| {
+            generation.fetched.range(first..=last).take(limit).filter_map(|key| id_of(key)).collect::<Vec<_>>()
+        });
+        rows.into_iter().flatten().flatten().collect()
+    }
+}
