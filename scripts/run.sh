@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-binary=${CARGO_TARGET_DIR:-target}/release/countersignd
+binary=${COUNTERSIGND:-${CARGO_TARGET_DIR:-target}/release/countersignd}
 if [[ ! -x $binary ]]; then
   echo "There is no $binary. Build and run it with: make run" >&2
   exit 1

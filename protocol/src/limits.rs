@@ -40,18 +40,18 @@ impl Limits {
     pub const STATEMENT_SKEW: Duration = Duration::from_secs(30);
 
     /// How old a statement may be when it is appended (section 4).
-    pub const STATEMENT_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    pub const STATEMENT_AGE: Duration = Duration::from_hours(7 * 24);
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             nonce_window: Duration::from_secs(30),
-            session_lifetime: Duration::from_secs(24 * 60 * 60),
-            message_id_behind: Duration::from_secs(60),
+            session_lifetime: Duration::from_hours(24),
+            message_id_behind: Duration::from_mins(1),
             message_id_ahead: Duration::from_secs(30),
-            inconsistent_window: Duration::from_secs(300),
-            retention: Duration::from_secs(14 * 24 * 60 * 60),
+            inconsistent_window: Duration::from_mins(5),
+            retention: Duration::from_hours(14 * 24),
             clients_per_user: 5,
             content_bytes: 1024 * 1024,
             statement_bytes: 256 * 1024,

@@ -82,8 +82,9 @@ impl MessageId {
     /// Returns the send time that the id begins with.
     #[must_use]
     pub fn time(&self) -> UnixMillis {
-        let [a, b, c, d, e, f, ..] = self.0;
-        UnixMillis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.0[..6]);
+        UnixMillis(u64::from_be_bytes(bytes))
     }
 
     /// Takes 16 raw bytes that once were a message id, as a store keeps them.
@@ -112,8 +113,8 @@ impl MessageId {
 }
 
 fn time_bytes(time: UnixMillis) -> [u8; 6] {
-    let [_, _, a, b, c, d, e, f] = time.0.to_be_bytes();
-    [a, b, c, d, e, f]
+    let [_, _, bytes @ ..] = time.0.to_be_bytes();
+    bytes
 }
 
 impl FromStr for MessageId {

@@ -26,6 +26,16 @@ impl Nonce {
 
     /// Makes the next nonce of a client whose clock shows `now` and that used `last` before: the time, or one more
     /// than the last where the clock did not move.
+    ///
+    /// ```
+    /// use countersign_protocol::nonce::Nonce;
+    /// use countersign_protocol::time::UnixMicros;
+    ///
+    /// let now = UnixMicros(1_795_400_000_123_456);
+    /// let first = Nonce::next(now, None);
+    /// assert_eq!(first.to_string(), "1795400000123456");
+    /// assert_eq!(Nonce::next(now, Some(first)).to_string(), "1795400000123457");
+    /// ```
     #[must_use]
     pub fn next(now: UnixMicros, last: Option<Self>) -> Self {
         match last {

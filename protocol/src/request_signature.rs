@@ -82,7 +82,28 @@ pub enum InvalidSignatureHeader {
 }
 
 impl SignatureInput {
-    /// Makes the input of a new signature, with its parameters in the protocol's order.
+    /// Makes the input of a new signature, with its parameters in the protocol's order; `created` is in Unix seconds.
+    ///
+    /// ```
+    /// use countersign_protocol::nonce::Nonce;
+    /// use countersign_protocol::request_signature::{CoveredRequest, SignatureInput};
+    /// use countersign_protocol::session_key::SessionKey;
+    /// use countersign_protocol::time::UnixMicros;
+    ///
+    /// let organization = "6f1c2e5a-0c1d-4e8b-9a53-0e4a7d1f2b3c";
+    /// let client = format!("{organization}#{organization}#{organization}").parse()?;
+    /// let now = UnixMicros(1_795_400_000_123_456);
+    /// let path = format!("/{organization}");
+    /// let request = CoveredRequest { method: "GET", path: &path, query: None, content_digest: None };
+    /// let key = SessionKey::from_bytes([7; 32]);
+    ///
+    /// let input = SignatureInput::new(client, Nonce::at(now), now.to_seconds(), false);
+    /// let signature = input.sign(&request, &key);
+    ///
+    /// assert!(input.verifies(&request, &signature, &key));
+    /// assert!(!input.verifies(&CoveredRequest { method: "PUT", ..request }, &signature, &key));
+    /// # Ok::<(), countersign_protocol::id::InvalidId>(())
+    /// ```
     #[must_use]
     pub fn new(client: ClientAddress, nonce: Nonce, created: u64, covers_digest: bool) -> Self {
         let fourth = if covers_digest { r#" "content-digest""# } else { "" };

@@ -179,6 +179,9 @@ impl Statement {
     }
 
     /// Writes the text of a new statement, indented so that a signer can read it.
+    ///
+    /// # Panics
+    /// Never: all of a statement can be written as JSON.
     #[must_use]
     pub fn compose(
         organization: OrganizationId,

@@ -100,6 +100,16 @@ pub struct InvalidTime;
 
 /// Parses an RFC 3339 time with `T` and an offset. `OpenPGP`'s own times end in 2106, so later ones are refused.
 ///
+/// ```
+/// use countersign_protocol::time::{UnixMicros, parse_rfc3339};
+///
+/// let time = parse_rfc3339("2026-11-23T11:00:01+05:30")?;
+/// assert_eq!(time, UnixMicros(1_795_411_801_000_000));
+/// assert_eq!(time.to_string(), "2026-11-23T05:30:01Z");
+/// assert!(parse_rfc3339("2026-11-23").is_err());
+/// # Ok::<(), countersign_protocol::time::InvalidTime>(())
+/// ```
+///
 /// # Errors
 /// [`InvalidTime`].
 pub fn parse_rfc3339(text: &str) -> Result<UnixMicros, InvalidTime> {
@@ -141,5 +151,9 @@ fn is_shaped(text: &[u8]) -> bool {
         }
         _ => rest,
     };
-    matches(moment, b"DDDD-DD-DDTDD:DD:DD") && (offset == b"Z" || matches(offset, b"+DD:DD"))
+    let is_offset = match offset {
+        [_, hours @ .., b':', _, _] if matches(offset, b"+DD:DD") => hours <= b"23".as_slice(),
+        _ => offset == b"Z",
+    };
+    is_offset && matches(moment, b"DDDD-DD-DDTDD:DD:DD")
 }

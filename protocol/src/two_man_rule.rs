@@ -218,17 +218,17 @@ fn count_signers(
         not_before: UnixMicros(statement.time.0.saturating_sub(UnixMicros(0).plus(skew).0)),
         not_after: now.plus(skew),
     };
-    let mut signed = Vec::new();
+    let mut who = Vec::new();
     for (index, signature) in entry.signatures.iter().enumerate() {
         let document = entry.statement.as_bytes();
         let signer = verify_detached(signature.as_bytes(), SignatureEncoding::Armored, document, signers, &terms)
             .map_err(|fault| Refusal::Signature { number: index + 1, fault })?;
         // Two entries of one certificate among the super-administrators are still one signer.
-        signed.extend(signers.get(signer).map(|certificate| certificate.fingerprint()));
+        who.extend(signers.get(signer).map(|certificate| certificate.fingerprint()));
     }
-    signed.sort_unstable();
-    signed.dedup();
-    Ok(signed.len())
+    who.sort_unstable();
+    who.dedup();
+    Ok(who.len())
 }
 
 /// Applies a statement to the record of the user whom it is about, without asking who signed it.

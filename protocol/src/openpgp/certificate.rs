@@ -10,12 +10,16 @@ use sequoia_openpgp::packet::Tag;
 use sequoia_openpgp::packet::key::PublicParts;
 use sequoia_openpgp::parse::Dearmor;
 use sequoia_openpgp::policy::Policy;
-use sequoia_openpgp::serialize::SerializeInto as _;
+use sequoia_openpgp::serialize::{Serialize as _, SerializeInto as _};
 use sequoia_openpgp::types::{KeyFlags, RevocationStatus};
 use sequoia_openpgp::{Cert, Packet, armor};
 
 use super::{flat_packets, policy, system_time};
 use crate::time::UnixMicros;
+
+/// Most bytes that parsing one armor may hash, at some hundred megabytes a second: ten times what a certificate with a
+/// large key and hundreds of certifications needs.
+const HASHED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The fingerprint of a certificate's primary key; written in upper-case hexadecimal as GnuPG does.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,10 +134,16 @@ impl Certificate {
     /// Writes the certificate as armored text.
     ///
     /// # Panics
-    /// Never: writing to memory does not fail.
+    /// Never: what cannot be written was refused when it was parsed.
     #[must_use]
     pub fn to_armored(&self) -> String {
-        let bytes = self.cert.armored().to_vec().expect("a parsed certificate can be written to memory");
+        // Without sequoia's comments, which name the user ids: to judge them takes long where there are many.
+        let write = || -> sequoia_openpgp::Result<Vec<u8>> {
+            let mut armor = armor::Writer::new(Vec::new(), armor::Kind::PublicKey)?;
+            self.cert.serialize(&mut armor)?;
+            Ok(armor.finalize()?)
+        };
+        let bytes = write().expect("parsing refuses a certificate that cannot be written");
         String::from_utf8(bytes).expect("armor is ASCII")
     }
 
@@ -195,13 +205,38 @@ pub fn parse_certificates(armored: &str) -> Result<Vec<Certificate>, Certificate
         if !matches!(packets.first(), Some(Packet::PublicKey(_))) {
             return Err(CertificateFault::Malformed);
         }
+        if hashed_bytes(&packets) > HASHED_BYTES_MAX {
+            return Err(CertificateFault::Malformed);
+        }
         for cert in CertParser::from_iter(packets) {
             let cert = cert.map_err(|_| CertificateFault::Malformed)?;
+            // Sequoia reads some malformed signatures that it cannot write.
+            if cert.to_vec().is_err() {
+                return Err(CertificateFault::Malformed);
+            }
             let fingerprint = Fingerprint(cert.fingerprint());
             certificates.push(Certificate { cert, fingerprint });
         }
     }
     if certificates.is_empty() { Err(CertificateFault::Malformed) } else { Ok(certificates) }
+}
+
+/// Returns how many bytes parsing may hash: sequoia looks for the place of a signature that does not stand behind what it
+/// binds, and hashes the primary key and each component for it.
+fn hashed_bytes(packets: &[Packet]) -> usize {
+    let is_primary = |packet: &Packet| packet.tag() == Tag::PublicKey;
+    let of_one = |packets: &[Packet]| {
+        let (signatures, components): (Vec<&Packet>, Vec<&Packet>) =
+            packets.iter().partition(|packet| packet.tag() == Tag::Signature);
+        let primary = components.first().map_or(0, |packet| packet.serialized_len());
+        let components: usize = components.iter().map(|packet| primary + packet.serialized_len()).sum();
+        components.saturating_mul(signatures.len())
+    };
+    // Each primary key begins a certificate.
+    let begins = packets.iter().enumerate().filter(|(_, packet)| is_primary(packet)).map(|(place, _)| place);
+    let begins: Vec<usize> = begins.collect();
+    let ends = begins.iter().skip(1).copied().chain([packets.len()]);
+    begins.iter().zip(ends).filter_map(|(begin, end)| packets.get(*begin..end)).map(of_one).sum()
 }
 
 /// Splits a text at the lines that begin an armor block; text before the first is dropped.

@@ -25,8 +25,9 @@ use crate::time::UnixMicros;
 /// has some hundreds of certifications), and low enough that parsing one stays in the range of milliseconds.
 const PACKETS_MAX: usize = 2_000;
 
-/// Largest packet, in bytes.
-const PACKET_BYTES_MAX: u32 = 256 * 1024;
+/// Largest packet, in bytes; a larger one is read as unknown. A key of version 4 is hashed with a length of 16 bits, and
+/// sequoia panics over the fingerprint of a longer one.
+const PACKET_BYTES_MAX: u32 = 64 * 1024 - 1;
 
 fn policy(at: SystemTime) -> StandardPolicy<'static> {
     StandardPolicy::at(at)

@@ -40,7 +40,6 @@ def make_people(home):
         fingerprint = add(name, usage="cert", subkeys=several)
         people[name].signer = home.subkeys(BEGIN, fingerprint)[2] + "!"
 
-    add("brainpool", primary="brainpoolP256r1", subkeys=("brainpoolP256r1 encr",))
     add("nistp256", primary="nistp256", subkeys=("nistp256 encr",))
     add("without-encryption", subkeys=())
     add("without-signing", usage="cert")
@@ -81,7 +80,7 @@ def vectors(people):
             "why": why,
         })
 
-    for name in ("alice", "bob", "carol", "brainpool", "nistp256", "expires-tomorrow"):
+    for name in ("alice", "bob", "carol", "nistp256", "expires-tomorrow"):
         case(name, 0, True)
     case("alice", -1, False, "not made yet")
     case("expires-tomorrow", 2, False, "expired")

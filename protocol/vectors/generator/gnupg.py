@@ -38,7 +38,7 @@ class Home:
     def make(self, at, name, primary="ed25519", usage="sign", subkeys=("cv25519 encr",), expire="never"):
         """Makes a certificate and returns its fingerprint; a subkey is `<algorithm> <usage> [<expire>]`."""
         self.gpg(at, "--quick-generate-key", f"{name} <{name}@example.org>", primary, usage, expire)
-        listing = self.gpg(at, "--with-colons", "--list-keys", f"{name}@example.org").decode()
+        listing = self.gpg(at, "--with-colons", "--list-keys", f"<{name}@example.org>").decode()
         fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr"))
         for subkey in subkeys:
             self.gpg(at, "--quick-add-key", fingerprint, *(subkey.split() + ["never"])[:3])

@@ -231,7 +231,7 @@ def password_signatures(home, people):
             "signature_base64": encoded(signature), "at": BEGIN,
         })
 
-    for who in ("alice", "bob", "carol", "expires-tomorrow", "brainpool"):
+    for who in ("alice", "bob", "carol", "expires-tomorrow", "nistp256"):
         case(good, f"signed by {who}", who)
     case(refused, "another user's signature", "alice", certificate="erin")
     for why, text in (("another client", password_text(named("alice"), NONCE, named("other"))),
