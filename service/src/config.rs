@@ -356,7 +356,7 @@ settings! {
         drain_delay: HumanDuration = "5s", "COUNTERSIGN_DRAIN_DELAY";
         /// How long requests may take to finish after that
         drain_timeout: HumanDuration = "30s", "COUNTERSIGN_DRAIN_TIMEOUT";
-        /// Which log lines are written, as a tracing filter: info, debug, countersign_service=debug
+        /// Which log lines are written, as a tracing filter: info, debug, or debug for one module only
         log: String = "info", "COUNTERSIGN_LOG";
         /// How they are written: auto, json or pretty
         log_format: LogFormat = "auto", "COUNTERSIGN_LOG_FORMAT";

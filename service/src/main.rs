@@ -34,9 +34,11 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&error.into(), USAGE),
     };
-    if let Err(error) = logs::start(&settings.log, settings.log_format) {
-        return fail(&anyhow::Error::new(error).context("the log filter is not valid"), USAGE);
-    }
+    // Held to the end, so that the last lines are written.
+    let _logs = match logs::start(&settings.log, settings.log_format) {
+        Ok(logs) => logs,
+        Err(error) => return fail(&anyhow::Error::new(error).context("the log filter is not valid"), USAGE),
+    };
     match arguments.command {
         Command::Serve(_) => run(serve(settings)),
         Command::CheckConfig(_) => check_config(&settings),

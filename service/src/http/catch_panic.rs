@@ -79,12 +79,12 @@ where
             },
             None => this.panic.take(),
         };
-        Poll::Ready(Ok(panic_response(panic)))
+        Poll::Ready(Ok(panic_response(panic.as_deref())))
     }
 }
 
-fn panic_response(panic: Option<Box<dyn Any + Send>>) -> Response<ResponseBody> {
-    let message = panic.as_deref().map_or("no message", |panic| {
+fn panic_response(panic: Option<&(dyn Any + Send)>) -> Response<ResponseBody> {
+    let message = panic.map_or("no message", |panic| {
         let text = panic.downcast_ref::<&str>().copied();
         text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
     });

@@ -10,6 +10,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use super::RequestBody;
 use super::error::ApiError;
 
+/// Bytes of a refused body that are read and dropped at least: whoever sends a file that is too large shall learn so.
+const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+
 /// Returns a header that may stand once.
 ///
 /// # Errors
@@ -34,24 +37,30 @@ pub fn has_body(body: &RequestBody) -> bool {
 /// # Errors
 /// [`ApiError::ContentTooLarge`] beyond `limit` bytes: at once where `Content-Length` tells, else when they arrive.
 /// [`ApiError::BodyTimeout`] if it takes longer than `time` from first to last byte, however steadily it trickles.
-pub async fn whole_body(body: RequestBody, limit: usize, time: Duration) -> Result<Bytes, ApiError> {
+pub async fn whole_body(mut body: RequestBody, limit: usize, time: Duration) -> Result<Bytes, ApiError> {
     if body.size_hint().lower() > limit as u64 {
+        discard(body, limit, time).await;
         return Err(ApiError::ContentTooLarge { limit });
     }
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+    match tokio::time::timeout(time, Limited::new(&mut body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) => match error.downcast::<hyper::Error>() {
             Ok(broken) => Err(ApiError::BodyBroken(*broken)),
-            Err(other) if other.is::<LengthLimitError>() => Err(ApiError::ContentTooLarge { limit }),
+            Err(other) if other.is::<LengthLimitError>() => {
+                discard(body, limit, time).await;
+                Err(ApiError::ContentTooLarge { limit })
+            }
             Err(_) => Err(ApiError::Malformed("The body cannot be read.".to_owned())),
         },
         Err(_) => Err(ApiError::BodyTimeout),
     }
 }
 
-/// Reads the rest of a refused request's body and drops it, up to `limit` bytes and `time`: a client that is still
-/// sending would otherwise see its connection break instead of the answer that says why.
+/// Reads the rest of a refused request's body and drops it, for at most `time` and up to `limit` bytes, or some MiB if
+/// that is more: a client that is still sending would otherwise see its connection break instead of the answer that
+/// says why.
 pub async fn discard(body: RequestBody, limit: usize, time: Duration) {
+    let limit = limit.max(DISCARDED_BYTES);
     if has_body(&body) && body.size_hint().lower() <= limit as u64 {
         let mut rest = Limited::new(body, limit);
         let _ = tokio::time::timeout(time, async { while let Some(Ok(_)) = rest.frame().await {} }).await;

@@ -119,7 +119,7 @@ impl Measured {
             target: "countersign::request",
             operation = self.operation.name(),
             status,
-            problem = problem.map(|kind| kind.name()),
+            problem = problem.map(countersign_protocol::problem::ProblemType::name),
             duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
             bytes_in = self.bytes_in,
             bytes_out = response.body().size_hint().lower(),

@@ -109,8 +109,8 @@ pub(super) fn open(
     let (writes, queue) = mpsc::channel(QUEUE);
     // Of no capacity: a segment is handed over when the merger is free for it.
     let (merges, to_merge) = blocking::sync_channel(0);
-    let writer = Writer { directory: directory.to_owned(), segment, pending: Arc::clone(&pending), merges };
-    let merger = Merger {
+    let writing = Writer { directory: directory.to_owned(), segment, pending: Arc::clone(&pending), merges };
+    let merging = Merger {
         directory: directory.to_owned(),
         pending: Arc::clone(&pending),
         tables: Arc::clone(&tables),
@@ -120,8 +120,8 @@ pub(super) fn open(
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let threads = Threads {
         commands: writes.clone(),
-        writer: thread("journal").spawn(move || writer.run(queue)).map_err(OpenError::Directory)?,
-        merger: thread("merge").spawn(move || merger.run()).map_err(OpenError::Directory)?,
+        writer: thread("journal").spawn(move || writing.run(queue)).map_err(OpenError::Directory)?,
+        merger: thread("merge").spawn(move || merging.run()).map_err(OpenError::Directory)?,
     };
     Ok((EmbeddedMailbox { pending, tables: Arc::clone(&tables), writes }, tables, threads))
 }

@@ -32,7 +32,7 @@ use registry::RegistryThread;
 use tables::{Day, Tables};
 
 /// How often expired days are looked for, and little-used journals merged.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
 
 /// The numbers that the store works with.
 #[derive(Clone, Copy, Debug)]

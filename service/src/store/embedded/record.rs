@@ -5,7 +5,7 @@
 use bytes::{BufMut as _, Bytes};
 use countersign_protocol::body::{Item, ItemKind};
 use countersign_protocol::id::{ClientAddress, ClientId, OrganizationId, UserId};
-use countersign_protocol::message_id::MessageId;
+use countersign_protocol::message_id::{InvalidMessageId, MessageId};
 
 use crate::store::StoredMessage;
 
@@ -62,7 +62,7 @@ pub(super) fn item_of(key: &ItemKey, value: &ItemValue) -> Option<Item> {
     let kind = kind_of(reader.byte()?)?;
     let from = UserId::from_bytes(reader.field()?);
     let size = u64::from_be_bytes(reader.take()?);
-    let of = acknowledged(kind, reader.field()?)?;
+    let of = acknowledged(kind, reader.field()?).ok()?;
     Some(Item { id: id_of(key)?, kind, from, of, size })
 }
 
@@ -117,7 +117,7 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Record> {
             let organization = OrganizationId::from_bytes(reader.field()?);
             let id = MessageId::from_bytes(reader.field()?).ok()?;
             let sender = UserId::from_bytes(reader.field()?);
-            let of = acknowledged(kind, reader.field()?)?;
+            let of = acknowledged(kind, reader.field()?).ok()?;
             let count = u32::from_be_bytes(reader.take()?);
             let recipients =
                 (0..count).map(|_| reader.field().map(UserId::from_bytes)).collect::<Option<Vec<_>>>()?;
@@ -153,10 +153,11 @@ fn kind_of(byte: u8) -> Option<ItemKind> {
     }
 }
 
-fn acknowledged(kind: ItemKind, bytes: [u8; 16]) -> Option<Option<MessageId>> {
+/// Returns the message that an item acknowledges; only a receipt does.
+fn acknowledged(kind: ItemKind, bytes: [u8; 16]) -> Result<Option<MessageId>, InvalidMessageId> {
     match kind {
-        ItemKind::Message => Some(None),
-        ItemKind::Receipt => MessageId::from_bytes(bytes).ok().map(Some),
+        ItemKind::Message => Ok(None),
+        ItemKind::Receipt => MessageId::from_bytes(bytes).map(Some),
     }
 }
 

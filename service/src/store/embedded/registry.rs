@@ -32,7 +32,8 @@ const QUEUE: usize = 1024;
 const GROUP: usize = 512;
 
 type Operation = Box<dyn FnOnce(&WriteTransaction) -> Result<Answer, redb::Error> + Send>;
-type Answer = Box<dyn FnOnce(Result<(), &redb::Error>) + Send>;
+/// Told whether the transaction was committed.
+type Answer = Box<dyn FnOnce(bool) + Send>;
 
 /// The registry on this machine.
 pub(super) struct EmbeddedRegistry {
@@ -95,7 +96,7 @@ fn write(database: &Database, mut queue: mpsc::Receiver<Command>) {
             tracing::error!(error = error as &dyn std::error::Error, "a transaction of the registry failed");
         }
         for answer in answers {
-            answer(committed.as_ref().map(|()| ()));
+            answer(committed.is_ok());
         }
     }
 }
@@ -106,21 +107,20 @@ impl EmbeddedRegistry {
         &self,
         operation: impl FnOnce(&WriteTransaction) -> Result<Result<T, StoreError>, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let closed = || StoreError::Unavailable("the registry's transaction failed".into());
+        // Without a commit the answer is dropped.
+        let failed = || StoreError::Unavailable("the registry's transaction failed, or it is closed".into());
         let (done, outcome) = oneshot::channel();
         let run: Operation = Box::new(move |transaction| {
             let result = operation(transaction)?;
             let answer: Answer = Box::new(move |committed| {
-                let answer = match committed {
-                    Ok(()) => result,
-                    Err(_) => Err(StoreError::Unavailable("the registry's transaction failed".into())),
-                };
-                let _ = done.send(answer);
+                if committed {
+                    let _ = done.send(result);
+                }
             });
             Ok(answer)
         });
-        self.operations.send(Command::Run(run)).await.map_err(|_| closed())?;
-        outcome.await.map_err(|_| closed())?
+        self.operations.send(Command::Run(run)).await.map_err(|_| failed())?;
+        outcome.await.map_err(|_| failed())?
     }
 
     fn read<T>(&self, read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
@@ -151,13 +151,10 @@ fn place_key(organization: OrganizationId, user: UserId, place: u32) -> [u8; 36]
 }
 
 fn place_of(key: &[u8; 36], value: &[u8; 24]) -> ClientPlace {
-    let [place @ .., a, b, c, d] = key;
-    let _ = place;
-    let (client, since) = value.split_at(16);
     ClientPlace {
-        place: u32::from_be_bytes([*a, *b, *c, *d]),
-        client: ClientId::from_bytes(client.try_into().unwrap_or_default()),
-        since: UnixMicros(u64::from_be_bytes(since.try_into().unwrap_or_default())),
+        place: u32::from_be_bytes(key.last_chunk().copied().unwrap_or_default()),
+        client: ClientId::from_bytes(value.first_chunk().copied().unwrap_or_default()),
+        since: UnixMicros(u64::from_be_bytes(value.last_chunk().copied().unwrap_or_default())),
     }
 }
 
@@ -255,8 +252,8 @@ impl Registry for EmbeddedRegistry {
             let mut rows = Vec::new();
             for row in table.range(range)?.take(limit) {
                 let (key, value) = row?;
-                let [.., a, b, c, d, e, f, g, h] = key.value();
-                rows.push((u64::from_be_bytes([a, b, c, d, e, f, g, h]), value.value().to_vec()));
+                let sequence = key.value().last_chunk().copied().unwrap_or_default();
+                rows.push((u64::from_be_bytes(sequence), value.value().to_vec()));
             }
             Ok(rows)
         })?;
