@@ -55,22 +55,22 @@ fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
 mod tests {
     use super::*;
 
-    fn wait(values: &[&str]) -> Option<Option<u64>> {
+    fn wait(values: &[&str]) -> Result<Option<u64>, ()> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append("prefer", value.parse().unwrap());
         }
-        preferred_wait(&headers).ok().map(|wait| wait.map(|wait| wait.as_secs()))
+        preferred_wait(&headers).map(|wait| wait.map(|wait| wait.as_secs())).map_err(drop)
     }
 
     #[test]
     fn the_wait_preference_is_found_among_others() {
-        assert_eq!(wait(&[]), Some(None));
-        assert_eq!(wait(&["wait=10"]), Some(Some(10)));
-        assert_eq!(wait(&["respond-async, Wait = \"7\"; x=y"]), Some(Some(7)));
-        assert_eq!(wait(&["respond-async", "wait=0"]), Some(Some(0)));
-        assert_eq!(wait(&["waiting=3"]), Some(None));
-        assert_eq!(wait(&["wait=soon"]), None);
-        assert_eq!(wait(&["wait=-1"]), None);
+        assert_eq!(wait(&[]), Ok(None));
+        assert_eq!(wait(&["wait=10"]), Ok(Some(10)));
+        assert_eq!(wait(&["respond-async, Wait = \"7\"; x=y"]), Ok(Some(7)));
+        assert_eq!(wait(&["respond-async", "wait=0"]), Ok(Some(0)));
+        assert_eq!(wait(&["waiting=3"]), Ok(None));
+        assert_eq!(wait(&["wait=soon"]), Err(()));
+        assert_eq!(wait(&["wait=-1"]), Err(()));
     }
 }

@@ -400,6 +400,7 @@ async fn a_waiting_listing_returns_when_something_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the runtime's clock is the paused one")]
 async fn a_waiting_listing_returns_empty_when_its_time_is_over_or_patience_ends() {
     let world = world();
     let list = |wait, patience: Duration| {

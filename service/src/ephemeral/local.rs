@@ -192,6 +192,7 @@ mod tests {
 
     use super::super::{Ephemeral, conformance};
 
+    #[expect(clippy::unused_async, reason = "other implementations' fixtures wait for a server")]
     async fn fixture() -> (Arc<dyn Ephemeral>, ()) {
         (Arc::new(super::LocalEphemeral::default()), ())
     }

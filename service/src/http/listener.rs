@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::admission::PeerAddress;
+use super::linger::Lingering;
 use super::{RequestBody, ResponseBody};
 
 /// Bytes of a request's head: the target with 100 recipients takes 4 KiB, the headers 1 KiB.
@@ -113,6 +114,7 @@ impl Listener {
             };
             // Answers are written whole; waiting to fill a packet would only delay them.
             let _ = socket.set_nodelay(true);
+            let socket = Lingering::new(socket);
             let (tls, server, service) = (self.tls.clone(), Arc::clone(&server), service.clone());
             let watcher = graceful.watcher();
             let first_request = self.limits.header_timeout;

@@ -9,6 +9,7 @@ pub mod catch_panic;
 pub mod deadline;
 pub mod error;
 pub mod incoming;
+pub mod linger;
 pub mod listener;
 pub mod measure;
 pub mod respond;

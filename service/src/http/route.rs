@@ -243,8 +243,8 @@ mod tests {
     const CLIENT: &str = "dd163e8f-84e7-5a72-80dc-a82289200927";
     const MESSAGE: &str = "01a2062d-e27b-8e97-8ebb-14349f9a8c19";
 
-    fn find(method: Method, path: &str) -> Matched {
-        Routes::default().find(&method, path)
+    fn find(method: &Method, path: &str) -> Matched {
+        Routes::default().find(method, path)
     }
 
     #[test]
@@ -267,25 +267,25 @@ mod tests {
             (Method::PUT, format!("{user}/message/{MESSAGE}"), Operation::AcknowledgeMessage),
         ];
         for (method, path, operation) in rows {
-            let matched = find(method, &path);
+            let matched = find(&method, &path);
             assert_eq!((matched.operation, matched.ids.malformed), (operation, None), "{path}");
         }
     }
 
     #[test]
     fn other_methods_and_paths_are_told_apart() {
-        assert_eq!(find(Method::DELETE, &format!("/{ORGANIZATION}")).operation, Operation::UnknownMethod);
-        assert_eq!(find(Method::DELETE, &format!("/{ORGANIZATION}")).allow, "GET, POST");
+        assert_eq!(find(&Method::DELETE, &format!("/{ORGANIZATION}")).operation, Operation::UnknownMethod);
+        assert_eq!(find(&Method::DELETE, &format!("/{ORGANIZATION}")).allow, "GET, POST");
         for path in ["/", "", "*", &format!("/{ORGANIZATION}/"), &format!("/{ORGANIZATION}/{USER}/nothing")] {
-            assert_eq!(find(Method::GET, path).operation, Operation::UnknownPath, "{path}");
+            assert_eq!(find(&Method::GET, path).operation, Operation::UnknownPath, "{path}");
         }
     }
 
     #[test]
     fn a_misspelled_id_is_named() {
-        let matched = find(Method::GET, &format!("/{}", ORGANIZATION.to_uppercase()));
+        let matched = find(&Method::GET, &format!("/{}", ORGANIZATION.to_uppercase()));
         assert_eq!((matched.operation, matched.ids.malformed), (Operation::ListUsers, Some("organization")));
-        let matched = find(Method::GET, &format!("/{ORGANIZATION}/{USER}/message/{USER}"));
+        let matched = find(&Method::GET, &format!("/{ORGANIZATION}/{USER}/message/{USER}"));
         assert_eq!((matched.operation, matched.ids.malformed), (Operation::ReadMessage, Some("message")));
     }
 

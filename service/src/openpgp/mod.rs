@@ -142,9 +142,9 @@ mod tests {
     async fn a_panic_breaks_one_job_and_no_more() {
         let pool = pool(1);
 
-        let broken = pool.run(|| std::panic::resume_unwind(Box::new("on purpose"))).await;
+        let broken: Result<(), PoolError> = pool.run(|| std::panic::resume_unwind(Box::new("on purpose"))).await;
 
-        assert_eq!(broken.map(|()| ()), Err(PoolError::Broken));
+        assert_eq!(broken, Err(PoolError::Broken));
         assert_eq!(pool.run(|| 1).await, Ok(1));
     }
 }

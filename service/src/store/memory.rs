@@ -201,6 +201,7 @@ impl Mailbox for MemoryStore {
 mod tests {
     use super::super::conformance;
 
+    #[expect(clippy::unused_async, reason = "other backends' fixtures wait for a server")]
     async fn fixture() -> (super::Store, ()) {
         (super::open(), ())
     }

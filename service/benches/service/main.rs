@@ -1,0 +1,274 @@
+//! The benchmark: what the service does in a second, what a request costs, and how long it takes.
+//!
+//! Starts the real `countersignd` as a process of its own, with its data in a temporary folder and durability on, sets
+//! up organizations, users and sessions by real requests, and prints tables in Markdown. Progress goes to standard
+//! error.
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `BENCH_SECONDS` | 20 | length of the main measurement; the others are shorter |
+//! | `BENCH_QUICK` | | `1`: all of it in less than a minute, with few users; its figures mean little |
+//! | `BENCH_RATE` | 10000 | messages, and as many checks, offered a second |
+//! | `BENCH_CONNECTIONS` | 128 | connections, as from an ingress: each carries many clients' requests in turn |
+//! | `BENCH_THREADS` | 1 | threads of the generator |
+//! | `BENCH_LOG` | | `off`: the service writes no line for each request |
+//! | `BENCH_PARTS` | all | some of `hello,checks,offered,passwords,mix,pipelined,sends,held` |
+//! | `BENCH_FOLDER` | the system's | where the temporary folders are made: on the disk that is to be measured |
+//!
+//! To see where the time goes, note the process id that is printed and, during one long part
+//! (`BENCH_PARTS=mix BENCH_SECONDS=60`), run
+//!
+//! ```sh
+//! perf record -F 499 --call-graph dwarf,16384 -p <pid> -- sleep 10 && perf report --no-children
+//! ```
+
+mod client;
+mod clock;
+mod connection;
+mod cpu;
+mod flood;
+mod held;
+mod hello;
+mod keys;
+mod load;
+mod options;
+mod process;
+mod random;
+mod report;
+mod shard;
+mod world;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::client::{Client, Content};
+use crate::clock::nanos;
+use crate::keys::Person;
+use crate::load::Plan;
+use crate::options::Options;
+use crate::process::Server;
+use crate::random::Random;
+use crate::report::{Table, print, progress};
+use crate::shard::{Pace, Work};
+use crate::world::{Size, SuperAdministrators, World, set_up};
+
+/// As in the service.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bytes of a message's content.
+const CONTENT: usize = 1024;
+/// Requests on their way at once on a connection, where requests are pipelined.
+const PIPELINED: usize = 8;
+/// The inconsistent window where very many messages are held.
+const SHORT_WINDOW: Duration = Duration::from_secs(5);
+
+fn main() -> Result<()> {
+    if std::env::args().any(|argument| argument == hello::ARGUMENT) {
+        return hello::serve();
+    }
+    let options = Options::read()?;
+    let mut random = Random::new(1);
+    let size =
+        if options.quick { Size { organizations: 4, users: 50 } } else { Size { organizations: 50, users: 200 } };
+    let mut people = keys::people(size.users + 2)?;
+    let supers: [Arc<Person>; 2] =
+        people.split_off(size.users).try_into().ok().context("there are two super-administrators")?;
+    let bench = Bench { options, people, supers: SuperAdministrators(supers) };
+
+    print(&bench.introduction(size)?)?;
+    let mut table = Table::new();
+    if bench.options.runs("hello") {
+        bench.hello(&mut table)?;
+    }
+    let mut texts = Vec::new();
+    if ["checks", "offered", "passwords", "mix", "pipelined", "sends"].iter().any(|part| bench.options.runs(part)) {
+        texts = bench.service(size, &mut table, &mut random)?;
+    }
+    print(&table.text())?;
+    for text in texts {
+        print(&text)?;
+    }
+    if bench.options.runs("held") {
+        print(&format!("\n## Many held messages\n\n{}", bench.held(&mut random)?))?;
+    }
+    Ok(())
+}
+
+struct Bench {
+    options: Options,
+    people: Vec<Arc<Person>>,
+    supers: SuperAdministrators,
+}
+
+/// A service that is set up.
+struct Ready {
+    server: Server,
+    world: World,
+    clients: Vec<Client>,
+    /// Removed when dropped.
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn introduction(&self, size: Size) -> Result<String> {
+        let options = &self.options;
+        let cores = std::thread::available_parallelism()?;
+        Ok(format!(
+            "# Benchmark\n\n{cores} cores, shared by the service and the generator. {} users, {} clients each, in {} \
+             organizations. Contents of {CONTENT} bytes, one recipient each. {} connections of HTTP/1.1, kept alive, \
+             each with one request at a time and many clients' requests in turn; {} thread(s) of the generator. A \
+             client that is listed ten messages or more confirms them. Latencies at a fixed rate count from the \
+             intended start. Log: {}. Other than by default: no rate limits, and a queue of 2048 for public-key work.\n",
+            size.organizations * size.users,
+            world::CLIENTS,
+            size.organizations,
+            options.connections,
+            options.threads,
+            if options.request_lines { "a line for each request, to a file" } else { "no lines for requests" },
+        ))
+    }
+
+    /// A plan for the bare server, or for a service when it is given users.
+    fn plan(&self, server: &Server, work: Work) -> Plan {
+        Plan {
+            address: server.address,
+            pid: server.pid(),
+            work,
+            pace: Pace::Saturated,
+            connections: self.options.connections,
+            depth: 1,
+            threads: self.options.threads,
+            warm_up: (self.options.measured / 10).max(Duration::from_millis(300)),
+            measured: self.options.measured / 2,
+            recipient: None,
+            sends: None,
+            contents: Vec::new(),
+            world: None,
+        }
+    }
+
+    fn hello(&self, table: &mut Table) -> Result<()> {
+        let server = Server::hello()?;
+        let plan = Plan { measured: self.options.measured / 4, ..self.plan(&server, Work::Hello) };
+        table.add("bare hyper, \"hello\"", &plan.run(&mut Vec::new())?)?;
+        let pipelined = Plan { depth: PIPELINED, ..plan };
+        table.add(&format!("the same, {PIPELINED} pipelined"), &pipelined.run(&mut Vec::new())?)
+    }
+
+    /// Everything that is measured on one service with many users.
+    fn service(&self, size: Size, table: &mut Table, random: &mut Random) -> Result<Vec<String>> {
+        let mut ready = self.start(size, &[], random)?;
+        let measured = self.workloads(&mut ready, table, random);
+        measured.map_err(|error| error.context(ready.server.state()))
+    }
+
+    fn workloads(&self, ready: &mut Ready, table: &mut Table, random: &mut Random) -> Result<Vec<String>> {
+        let options = &self.options;
+        let Ready { server, world, clients, .. } = ready;
+        let contents = Content::pool(CONTENT, random);
+        let plan = |work| Plan { contents: contents.clone(), world: Some(world.clone()), ..self.plan(server, work) };
+        let mut texts = Vec::new();
+        if options.runs("checks") {
+            table.add("checks, nothing new", &plan(Work::Checks).run(clients)?)?;
+        }
+        if options.runs("offered") {
+            let warm_up = options.measured / 2;
+            let offered = Pace::Offered(options.rate);
+            let plan = Plan { pace: offered, warm_up, measured: options.measured, ..plan(Work::Mix) };
+            let measured = plan.run(clients)?;
+            table.add(&format!("mix, {0:.0} + {0:.0} a second offered", options.rate), &measured)?;
+            texts.push(report::verdict(&measured, options.rate)?);
+        }
+        if options.runs("passwords") {
+            let rate = options.rate / 2.0;
+            let count = if options.quick { 100 } else { 1_000 };
+            let plan = Plan { pace: Pace::Offered(rate), ..plan(Work::Mix) };
+            let flood = flood::run(&plan, clients, count, random)?;
+            let heading =
+                format!("\n## {count} password requests at once, beside {rate:.0} + {rate:.0} a second\n\n");
+            texts.push(heading + &flood.text()?);
+        }
+        if options.runs("mix") {
+            let plan = Plan { measured: options.measured, ..plan(Work::Mix) };
+            table.add("mix, as much as it takes", &plan.run(clients)?)?;
+        }
+        if options.runs("pipelined") {
+            // Of each client one request at a time is on its way, so there are many more clients than that.
+            let connections = options.connections.min(clients.len() / (4 * PIPELINED)).max(1);
+            let plan = Plan { depth: PIPELINED, connections, ..plan(Work::Mix) };
+            table.add(&format!("the same, {PIPELINED} pipelined"), &plan.run(clients)?)?;
+        }
+        if options.runs("sends") {
+            table.add("messages, as many as it takes", &plan(Work::Sends).run(clients)?)?;
+        }
+        Ok(texts)
+    }
+
+    fn held(&self, random: &mut Random) -> Result<String> {
+        let settings = [
+            ("INCONSISTENT_WINDOW", format!("{}s", SHORT_WINDOW.as_secs())),
+            ("MESSAGE_ID_BEHIND", "2s".to_owned()),
+            ("MESSAGE_ID_AHEAD", "2s".to_owned()),
+        ];
+        let users = self.people.len().min(100);
+        let mut ready = self.start(Size { organizations: 1, users }, &settings, random)?;
+        let contents = held::contents(random);
+        let connections = self.options.connections.min(users);
+        let plan = Plan {
+            contents,
+            connections,
+            warm_up: Duration::ZERO,
+            world: Some(ready.world.clone()),
+            ..self.plan(&ready.server, Work::Sends)
+        };
+        let held = if self.options.quick { [1_000, 20_000] } else { [1_000, 300_000] };
+        let text = held::run(&plan, &mut ready.clients, held, SHORT_WINDOW);
+        let text = text.map_err(|error| error.context(ready.server.state()))?;
+        Ok(format!(
+            "Both clients of both users have fetched all but the last ten; `limit=100`; one request at a time. Other \
+             than by default: an inconsistent window of {} s and message ids at most 2 s off.\n\n{text}",
+            SHORT_WINDOW.as_secs()
+        ))
+    }
+
+    fn start(&self, size: Size, settings: &[(&str, String)], random: &mut Random) -> Result<Ready> {
+        let folder = tempfile::Builder::new().prefix("countersign-bench-").tempdir_in(&self.options.folder)?;
+        let supers = folder.path().join("super-administrators.asc");
+        self.write_supers(&supers)?;
+        let mut all = vec![
+            ("SUPER_ADMINISTRATORS", supers.display().to_string()),
+            ("RATE_PER_CLIENT", "0".to_owned()),
+            ("RATE_PER_ADDRESS", "0".to_owned()),
+            ("PUBLIC_KEY_QUEUE", "2048".to_owned()),
+        ];
+        if !self.options.request_lines {
+            all.push(("LOG", "info,countersign::request=off".to_owned()));
+        }
+        all.extend(settings.iter().cloned());
+        let server = Server::service(folder.path(), &all)?;
+
+        let began = nanos();
+        progress(&format!(
+            "setting up {} users; the service is process {}",
+            size.organizations * size.users,
+            server.pid()
+        ));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let (world, mut clients) =
+            runtime.block_on(set_up(server.address, &self.supers, &self.people, size, random))?;
+        for client in clients.iter_mut().take(1) {
+            client.check_signing()?;
+        }
+        progress(&format!("set up in {:.1} s", Duration::from_nanos(nanos() - began).as_secs_f64()));
+        Ok(Ready { server, world, clients, _folder: folder })
+    }
+
+    fn write_supers(&self, file: &Path) -> Result<()> {
+        let SuperAdministrators([one, other]) = &self.supers;
+        Ok(std::fs::write(file, format!("{}\n{}", one.certificate, other.certificate))?)
+    }
+}

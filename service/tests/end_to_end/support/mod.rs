@@ -1,0 +1,12 @@
+//! What the tests stand on: the real binary, real GnuPG keys, a client that can be told to lie, and the `OpenAPI`
+//! description that every answer is checked against.
+
+pub(crate) mod client;
+pub(crate) mod gnupg;
+pub(crate) mod http;
+pub(crate) mod openapi;
+pub(crate) mod organization;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod time;
+pub(crate) mod world;
