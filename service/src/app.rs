@@ -107,12 +107,14 @@ impl App {
                 poll_interval: settings.poll_interval.0,
             },
         );
+        let rate_per_client = RateLimit::per_second(settings.rate_per_client);
+        let rate_per_address = RateLimit::per_second(settings.rate_per_address);
         let api = Api::new(ApiParts {
             authority,
             sessions,
             delivery,
             body_timeout: settings.body_timeout.0,
-            rate_per_client: RateLimit::per_second(settings.rate_per_client),
+            rate_per_client: rate_per_client.clone(),
             draining: draining.clone(),
             tasks: writes.clone(),
             limits,
@@ -128,14 +130,25 @@ impl App {
                 waits: settings.concurrent_waits,
                 public_key: settings.concurrent_public_key,
             },
-            rate_per_address: settings.rate_per_address,
+            rate_per_address: rate_per_address.clone(),
             trusted_proxies: TrustedProxies::new(settings.trusted_proxies.0.clone()),
             request_timeout: settings.request_timeout.0,
             long_poll: settings.long_poll.0,
         });
 
         let (public, admin) = bind(&settings, &background, &stopping).await?;
-        background.spawn(sweep(ephemeral, clock, Arc::clone(&metrics), stopping.clone()));
+        let (gauge, stop) = (metrics.ephemeral_clients.clone(), stopping.clone());
+        background.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+                    () = stop.cancelled() => return,
+                }
+                gauge.set(i64::try_from(ephemeral.sweep(clock.now()).await).unwrap_or(i64::MAX));
+                rate_per_client.sweep();
+                rate_per_address.sweep();
+            }
+        });
         let readiness = Arc::new(Readiness::default());
         Ok(Self { settings, public, admin, stack, metrics, readiness, pool, background, writes, draining, stopping })
     }
@@ -244,17 +257,6 @@ async fn bind(
         .await
         .with_context(|| format!("cannot listen on {}", settings.admin_listen))?;
     Ok((public, admin))
-}
-
-async fn sweep(ephemeral: Arc<dyn Ephemeral>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
-            () = stop.cancelled() => return,
-        }
-        let remembered = ephemeral.sweep(clock.now()).await;
-        metrics.ephemeral_clients.set(i64::try_from(remembered).unwrap_or(i64::MAX));
-    }
 }
 
 /// Why the super-administrators' file cannot be used.

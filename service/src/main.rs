@@ -40,23 +40,28 @@ fn main() -> ExitCode {
         Err(error) => return fail(&anyhow::Error::new(error).context("the log filter is not valid"), USAGE),
     };
     match arguments.command {
-        Command::Serve(_) => run(serve(settings)),
+        Command::Serve(_) => match run(serve(settings)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // To the log, which the operator reads, and not beside it.
+                tracing::error!(error = format!("{error:#}"), "ended with an error");
+                ExitCode::FAILURE
+            }
+        },
         Command::CheckConfig(_) => check_config(&settings),
-        Command::Healthcheck(_) => run(healthcheck(settings.admin_listen)),
+        Command::Healthcheck(_) => match run(healthcheck(settings.admin_listen)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
     }
 }
 
-fn run(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        let outcome = runtime.block_on(work);
-        // A request that could not be drained must not keep the process from ending.
-        runtime.shutdown_background();
-        outcome
-    }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, 1),
-    }
+fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    // A request that could not be drained must not keep the process from ending.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {

@@ -3,13 +3,17 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 
 /// Allows each key so many requests a second, and twice as many at once after a pause. Or any number, if off.
-pub struct RateLimit<K: Clone + Eq + Hash>(Option<DefaultKeyedRateLimiter<K>>);
+///
+/// Clones count together.
+#[derive(Clone)]
+pub struct RateLimit<K: Clone + Eq + Hash>(Option<Arc<DefaultKeyedRateLimiter<K>>>);
 
 impl<K: Clone + Eq + Hash> RateLimit<K> {
     /// Makes a limit of requests a second for each key; 0 is none.
@@ -17,7 +21,7 @@ impl<K: Clone + Eq + Hash> RateLimit<K> {
     pub fn per_second(rate: u32) -> Self {
         Self(NonZeroU32::new(rate).map(|rate| {
             let burst = rate.saturating_add(rate.get());
-            DefaultKeyedRateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
+            Arc::new(DefaultKeyedRateLimiter::keyed(Quota::per_second(rate).allow_burst(burst)))
         }))
     }
 

@@ -16,27 +16,17 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::clock::wall;
-use crate::random::Random;
 
-/// Content that is sent, with its digest.
-#[derive(Clone, Debug)]
-pub(crate) struct Content {
-    bytes: Vec<u8>,
-    digest: Sha256Digest,
+/// The body of a request, with its digest.
+struct Content<'a> {
+    bytes: &'a [u8],
     header: String,
 }
 
-impl Content {
-    /// Takes bytes.
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        let digest = Sha256Digest::of(&bytes);
-        Self { bytes, digest, header: content_digest(&digest) }
-    }
-
-    /// Makes random contents of a size in bytes.
-    pub(crate) fn pool(size: usize, random: &mut Random) -> Vec<Self> {
-        let mut one = || (0..size.div_ceil(64)).flat_map(|_| random.bytes::<64>()).take(size).collect();
-        (0..64).map(|_| Self::new(one())).collect()
+impl<'a> Content<'a> {
+    fn new(bytes: &'a [u8]) -> (Self, Sha256Digest) {
+        let digest = Sha256Digest::of(bytes);
+        (Self { bytes, header: content_digest(&digest) }, digest)
     }
 }
 
@@ -60,13 +50,14 @@ pub(crate) struct Client {
 pub(crate) struct Scratch {
     base: Vec<u8>,
     query: Vec<u8>,
+    content: Vec<u8>,
 }
 
 struct Target<'a> {
     method: &'static str,
     path: &'a str,
     query: &'a [u8],
-    content: Option<&'a Content>,
+    content: Option<&'a Content<'a>>,
 }
 
 impl Client {
@@ -85,19 +76,33 @@ impl Client {
         })
     }
 
-    /// Writes a request that sends content to a user.
-    pub(crate) fn write_send(&mut self, to: UserId, content: &Content, scratch: &mut Scratch, out: &mut Vec<u8>) {
+    /// Writes a request that sends content to a user: `template`, of which the first bytes become `unique`, since equal
+    /// contents sent at the same time are one message.
+    pub(crate) fn write_send(
+        &mut self,
+        to: UserId,
+        template: &[u8],
+        unique: u64,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) {
         let now = wall();
+        let mut bytes = std::mem::take(&mut scratch.content);
+        bytes.clear();
+        bytes.extend_from_slice(template);
+        bytes.iter_mut().zip(unique.to_be_bytes()).for_each(|(to, from)| *to = from);
+        let (content, digest) = Content::new(&bytes);
         let ClientAddress { organization, user, .. } = &self.address;
-        let id = MessageId::of_message(organization, user, now.to_millis(), &[to], &content.digest);
+        let id = MessageId::of_message(organization, user, now.to_millis(), &[to], &digest);
         let mut query = std::mem::take(&mut scratch.query);
         query.clear();
         let _ = write!(query, "id={id}&to={to}");
         let path = std::mem::take(&mut self.message_path);
-        let target = Target { method: "POST", path: &path, query: &query, content: Some(content) };
+        let target = Target { method: "POST", path: &path, query: &query, content: Some(&content) };
         self.write(&target, now, scratch, out);
         self.message_path = path;
         scratch.query = query;
+        scratch.content = bytes;
     }
 
     /// Writes a request that asks what is new, `limit` items of it.
@@ -113,8 +118,8 @@ impl Client {
     }
 
     /// Writes a request that confirms messages; the body is that of the request.
-    pub(crate) fn write_confirm(&mut self, body: Vec<u8>, scratch: &mut Scratch, out: &mut Vec<u8>) {
-        let content = Content::new(body);
+    pub(crate) fn write_confirm(&mut self, body: &[u8], scratch: &mut Scratch, out: &mut Vec<u8>) {
+        let (content, _) = Content::new(body);
         let path = std::mem::take(&mut self.fetched_path);
         let target = Target { method: "POST", path: &path, query: b"", content: Some(&content) };
         self.write(&target, wall(), scratch, out);
@@ -164,7 +169,7 @@ impl Client {
                 content.header,
                 content.bytes.len()
             );
-            out.extend_from_slice(&content.bytes);
+            out.extend_from_slice(content.bytes);
         } else {
             out.extend_from_slice(b"\r\n");
         }

@@ -12,7 +12,7 @@ use crate::clock::nanos;
 use crate::connection::Connection;
 use crate::load::{Measured, Plan};
 use crate::random::Random;
-use crate::shard::{Kind, phase};
+use crate::shard::{Kind, LATENCY_MAX, phase};
 use crate::world::{World, password_request};
 
 /// How long all of them may take.
@@ -33,7 +33,7 @@ pub(crate) struct Flood {
 /// Sends `count` password requests at once in the middle of a load. Each is of another user and a new client.
 pub(crate) fn run(plan: &Plan, clients: &mut Vec<Client>, count: usize, random: &mut Random) -> Result<Flood> {
     let world = plan.world.clone().context("password requests need users")?;
-    let mut latency = Histogram::new(3)?;
+    let mut latency = Histogram::new_with_max(LATENCY_MAX, 3)?;
     let (mut refused, mut time) = (0, Duration::ZERO);
     let load = plan.run_with(clients, |phase| {
         let requests = signed(&world, count, random)?;

@@ -5,12 +5,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use hdrhistogram::Histogram;
 
-use crate::client::{Client, Content, Scratch, confirmation, listed_ids};
+use crate::client::{Client, Scratch, confirmation, listed_ids};
 use crate::clock::nanos;
 use crate::connection::Connection;
 use crate::cpu::CpuReading;
 use crate::load::Plan;
 use crate::report::{micros_each, progress};
+use crate::shard::LATENCY_MAX;
 use crate::world::CLIENTS;
 
 /// Messages that the clients do not confirm.
@@ -54,7 +55,13 @@ pub(crate) fn run(plan: &Plan, clients: &mut Vec<Client>, held: [u64; 2], window
             of_side = Some(client);
         }
         let client = of_side.context("a user has no client")?;
-        measured.push(Side { held, client, latency: Histogram::new(3)?, cpu: Duration::ZERO, listings: 0 });
+        measured.push(Side {
+            held,
+            client,
+            latency: Histogram::new_with_max(LATENCY_MAX, 3)?,
+            cpu: Duration::ZERO,
+            listings: 0,
+        });
     }
     // What was fetched leaves the inconsistent window, so that listings need not read it again.
     std::thread::sleep(window + Duration::from_millis(500));
@@ -95,7 +102,7 @@ async fn fetch(plan: &Plan, client: &mut Client, held: u64) -> Result<()> {
         }
         confirmed += ids.len();
         out.clear();
-        client.write_confirm(confirmation(ids.iter().map(String::as_str)), &mut scratch, &mut out);
+        client.write_confirm(&confirmation(ids.iter().map(String::as_str)), &mut scratch, &mut out);
         let answer = connection.exchange(&out).await?;
         ensure!(answer.is_success(), "a confirmation is refused: {}", answer.text());
         if last {
@@ -156,9 +163,4 @@ fn text(sides: &[Side]) -> Result<String> {
         )?;
     }
     Ok(text)
-}
-
-/// Contents of the messages that are held.
-pub(crate) fn contents(random: &mut crate::random::Random) -> Vec<Content> {
-    Content::pool(64, random)
 }

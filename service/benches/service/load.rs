@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::LocalSet;
 
-use crate::client::{Client, Content};
+use crate::client::Client;
 use crate::clock::nanos;
 use crate::connection::Connection;
 use crate::cpu::{CpuReading, CpuUse, whole_machine};
@@ -53,8 +53,8 @@ pub(crate) struct Plan {
     pub(crate) recipient: Option<UserId>,
     /// Messages after which the run is over; the measured time does not count then.
     pub(crate) sends: Option<u64>,
-    /// What messages hold.
-    pub(crate) contents: Vec<Content>,
+    /// What messages hold, but for the first bytes.
+    pub(crate) content: Vec<u8>,
     /// Who is there.
     pub(crate) world: Option<World>,
 }
@@ -90,14 +90,14 @@ impl Plan {
             sends_left: AtomicU64::new(self.sends.unwrap_or(u64::MAX)),
             work: self.work,
             recipient: self.recipient,
-            contents: self.contents.clone(),
+            content: self.content.clone(),
             world: self.world.clone(),
         });
         let mut threads = Vec::new();
-        let share = clients.len().div_ceil(self.threads.max(1));
+        let portion = clients.len().div_ceil(self.threads.max(1));
         let mut first = 0;
         for number in 0..self.threads.max(1) {
-            let part: Vec<Client> = clients.drain(..share.min(clients.len())).collect();
+            let part: Vec<Client> = clients.drain(..portion.min(clients.len())).collect();
             let length = part.len();
             let shard = Shard::new(Arc::clone(&common), part, first, self.pace)?;
             first += length;
@@ -191,7 +191,7 @@ async fn drive(shard: Rc<RefCell<Shard>>, address: SocketAddr, depth: usize) -> 
             return Ok(());
         }
         out.clear();
-        for job in &mut jobs {
+        for job in &jobs {
             shard.borrow_mut().write(job, &mut out);
         }
         let mut failure = connection.send(&out).await.err();

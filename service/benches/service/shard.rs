@@ -11,7 +11,7 @@ use anyhow::Result;
 use countersign_protocol::id::UserId;
 use hdrhistogram::Histogram;
 
-use crate::client::{Client, Content, Scratch, confirmation, listed_ids};
+use crate::client::{Client, Scratch, confirmation, listed_ids};
 use crate::clock::nanos;
 use crate::connection::Answer;
 use crate::random::Random;
@@ -22,7 +22,7 @@ const CONFIRM_FROM_BYTES: usize = 10 * 120;
 /// Items that a check asks for.
 const CHECK_LIMIT: usize = 100;
 /// Longest latency that is told from longer ones, in nanoseconds.
-const LATENCY_MAX: u64 = 120_000_000_000;
+pub(crate) const LATENCY_MAX: u64 = 120_000_000_000;
 
 /// What a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,8 +154,8 @@ pub(crate) struct Common {
     pub(crate) work: Work,
     /// Whom messages go to, if always to the same.
     pub(crate) recipient: Option<UserId>,
-    /// What they hold.
-    pub(crate) contents: Vec<Content>,
+    /// What they hold, but for the first bytes.
+    pub(crate) content: Vec<u8>,
     /// Who is there.
     pub(crate) world: Option<World>,
 }
@@ -265,21 +265,19 @@ impl Shard {
     }
 
     /// Writes a request.
-    pub(crate) fn write(&mut self, job: &mut Job, out: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, job: &Job, out: &mut Vec<u8>) {
         let to = match self.common.recipient {
             Some(recipient) => Some(recipient),
             None => self.colleague(job.client),
         };
-        let content = self.random.below(self.common.contents.len());
+        let unique = self.random.next();
         let client = self.clients.get_mut(job.client);
-        match (job.kind, client, to, self.common.contents.get(content)) {
-            (Kind::Send, Some(client), Some(to), Some(content)) => {
-                client.write_send(to, content, &mut self.scratch, out);
+        match (job.kind, client, to) {
+            (Kind::Send, Some(client), Some(to)) => {
+                client.write_send(to, &self.common.content, unique, &mut self.scratch, out);
             }
-            (Kind::Check, Some(client), ..) => client.write_check(CHECK_LIMIT, &mut self.scratch, out),
-            (Kind::Confirm, Some(client), ..) => {
-                client.write_confirm(std::mem::take(&mut job.body), &mut self.scratch, out);
-            }
+            (Kind::Check, Some(client), _) => client.write_check(CHECK_LIMIT, &mut self.scratch, out),
+            (Kind::Confirm, Some(client), _) => client.write_confirm(&job.body, &mut self.scratch, out),
             _ => out.extend_from_slice(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"),
         }
     }

@@ -25,7 +25,7 @@ use countersign_protocol::id::{OrganizationId, UserId};
 use countersign_protocol::limits::Limits;
 use countersign_protocol::log::{Head, LogEntry};
 use countersign_protocol::openpgp::Certificate;
-use countersign_protocol::statement::Statement;
+use countersign_protocol::statement::{Change, Statement};
 use countersign_protocol::two_man_rule::{Refusal, Standing, UserRecord, Verdict, check_age, judge};
 use moka::future::Cache;
 
@@ -216,6 +216,10 @@ impl Authority {
                 fold.time = verdict.time;
                 fold.insert(&verdict.record);
             });
+        }
+        if let (Some(organization), Change::AddUser { .. }) = (&organization, &statement.change) {
+            // Weighed again: the cache's bound is on users.
+            self.organizations.insert(id, Arc::clone(organization)).await;
         }
         self.end_sessions_of(id, &verdict.record).await;
         Ok(accepted)

@@ -1,6 +1,6 @@
 //! Closing a connection so that its last answer arrives.
 //!
-//! A request that is refused before its body was read, for a rate, a limit or its size, leaves that body on its way. The
+//! A request that is refused before its body was read, for a rate or a limit, leaves that body on its way. The
 //! system would reset a connection that is closed with unread bytes, and the reset overtakes the answer: the client would
 //! see a broken pipe instead of 429 and `Retry-After`. So the sending half is closed first, and what still comes is
 //! dropped until the peer has read and closed too, or for a short time.
@@ -97,7 +97,7 @@ mod tests {
         let closing = tokio::spawn(async move { Lingering::new(stream).shutdown().await });
 
         assert_eq!(peer.read(&mut [0; 8]).await.unwrap(), 0, "the peer sees the end at once");
-        peer.write_all(&[7; 100_000]).await.unwrap();
+        peer.write_all(&vec![7; 100_000]).await.unwrap();
         assert!(!closing.is_finished());
         drop(peer);
 

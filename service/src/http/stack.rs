@@ -38,8 +38,8 @@ pub struct StackParts {
     pub entropy: Arc<dyn Entropy>,
     /// How many requests may be in work.
     pub admission: AdmissionLimits,
-    /// Requests a second of one address; 0 is no limit.
-    pub rate_per_address: u32,
+    /// The rate of each address.
+    pub rate_per_address: RateLimit<IpAddr>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
     /// How long a request may take that waits for nothing.
@@ -52,7 +52,6 @@ pub struct StackParts {
 #[must_use]
 pub fn build(parts: StackParts) -> Stack {
     let routes = Arc::new(Routes::default());
-    let rate = RateLimit::<IpAddr>::per_second(parts.rate_per_address);
     let stack = ServiceBuilder::new()
         // First, and pure: gives everything below a bounded name for the request.
         .layer(MapRequestLayer::new(move |mut request: Request<RequestBody>| {
@@ -70,7 +69,7 @@ pub fn build(parts: StackParts) -> Stack {
         .layer(RespondLayer::new(parts.clock, parts.entropy))
         // Before a byte of the body is read. Refuses at once instead of queueing, by class, so that waiting listings
         // cannot starve senders; and by address.
-        .layer(AdmissionLayer::new(parts.admission, rate, parts.trusted_proxies))
+        .layer(AdmissionLayer::new(parts.admission, parts.rate_per_address, parts.trusted_proxies))
         // Inside admission, since a refusal takes no time; outside of the handlers, so that no store holds one for ever.
         .layer(DeadlineLayer { request: parts.request_timeout, long_poll: parts.long_poll })
         // Body limit, authentication and the clients' rates need to know the operation: the handlers begin with them.
