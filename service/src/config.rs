@@ -225,7 +225,7 @@ macro_rules! settings {
         pub struct SettingsLayer {
             $(
                 $(#[doc = $doc])*
-                #[doc = concat!("\n[default: ", $default, "]")]
+                #[doc = concat!("\n(default: ", $default, ")")]
                 #[arg(long, env = $variable, value_name = "VALUE")]
                 pub $name: Option<$type>,
             )*
@@ -285,7 +285,7 @@ settings! {
         listen: SocketAddr = "127.0.0.1:8080", "COUNTERSIGN_LISTEN";
         /// Address of the administrative listener: /metrics, /livez, /readyz. Keep it away from the ingress
         admin_listen: SocketAddr = "127.0.0.1:9090", "COUNTERSIGN_ADMIN_LISTEN";
-        /// Where messages and organizations are kept: embedded:<directory>, or memory: for tests
+        /// Where messages and organizations are kept: `embedded:DIRECTORY`, or `memory:` for tests
         store: StoreUrl = "embedded:./data/store", "COUNTERSIGN_STORE";
         /// Where sessions and nonces are kept: local
         ephemeral: EphemeralUrl = "local", "COUNTERSIGN_EPHEMERAL";
