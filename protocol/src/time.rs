@@ -53,6 +53,12 @@ impl UnixMicros {
         Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// Returns the time `duration` earlier, or 1970.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// Returns the distance between two times, whichever is later.
     #[must_use]
     pub const fn distance(self, other: Self) -> Duration {

@@ -215,7 +215,7 @@ fn count_signers(
     let skew = Limits::STATEMENT_SKEW;
     let terms = SignatureTerms {
         certificate_at: statement.time,
-        not_before: UnixMicros(statement.time.0.saturating_sub(UnixMicros(0).plus(skew).0)),
+        not_before: statement.time.minus(skew),
         not_after: now.plus(skew),
     };
     let mut who = Vec::new();

@@ -121,7 +121,8 @@ fn may_use(client: &ClientAddress, ids: &PathIds, session_of: SessionOf) -> bool
         && (session_of == SessionOf::TheUser || ids.client.is_none_or(|named| named == client.client))
 }
 
-fn refused(source: SessionError) -> ApiError {
+/// Makes the answer to a request under a session key that sessions refuse or fail.
+pub(super) fn refused(source: SessionError) -> ApiError {
     ApiError::Session { source, challenge: Challenge::RequestSignature }
 }
 

@@ -3,9 +3,9 @@
 use countersign_protocol::body::{ClientList, RegisteredClient};
 use http::StatusCode;
 
-use super::authenticate::SessionOf;
+use super::authenticate::{SessionOf, refused};
 use super::{Answer, ApiParts, Incoming, json};
-use crate::http::error::{ApiError, Challenge};
+use crate::http::error::ApiError;
 use crate::http::incoming::Query;
 
 impl ApiParts {
@@ -13,9 +13,8 @@ impl ApiParts {
         let request = self.authenticate(request, SessionOf::ThePath, 0).await?;
         Query::parse(&request.parts.uri, &[])?;
 
-        let places = self.sessions.clients(&request.caller).await;
+        let places = self.sessions.clients(&request.caller).await.map_err(refused)?;
 
-        let places = places.map_err(|source| ApiError::Session { source, challenge: Challenge::RequestSignature })?;
         let registered =
             places.into_iter().map(|place| RegisteredClient { client: place.client, since: place.since.to_string() });
         Ok(json(StatusCode::OK, &ClientList { clients: registered.collect() }))

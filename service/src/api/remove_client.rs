@@ -2,9 +2,9 @@
 
 use countersign_protocol::id::ClientAddress;
 
-use super::authenticate::SessionOf;
+use super::authenticate::{SessionOf, refused};
 use super::{Answer, ApiParts, Incoming, no_content};
-use crate::http::error::{ApiError, Challenge};
+use crate::http::error::ApiError;
 use crate::http::incoming::Query;
 
 impl ApiParts {
@@ -14,10 +14,8 @@ impl ApiParts {
         let client = request.ids.client.ok_or(ApiError::UnknownPath)?;
         let client = ClientAddress { client, ..*request.caller.client() };
 
-        let removed = self.sessions.unregister(&client).await;
+        let removed = self.sessions.unregister(&client).await.map_err(refused)?;
 
-        let removed =
-            removed.map_err(|source| ApiError::Session { source, challenge: Challenge::RequestSignature })?;
         if removed { Ok(no_content()) } else { Err(ApiError::NotFound) }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use countersign_protocol::id::ClientAddress;
+use countersign_protocol::limits::Limits;
 use countersign_protocol::nonce::Nonce;
 use countersign_protocol::openpgp::{Certificate, SignatureEncoding, SignatureTerms, verify_detached};
 use countersign_protocol::session_key::{SessionGrant, SessionKey, password_text};
@@ -37,17 +38,14 @@ impl Sessions {
         if !nonce.is_within(self.settings.nonce_window, now) {
             return Err(SessionError::NonceOutOfWindow);
         }
-        let organization = self.authority.organization(client.organization).await?;
-        let member = organization
-            .and_then(|organization| organization.look(|fold| fold.member(&client.user).cloned()))
-            .filter(|member| member.active)
-            .ok_or(SessionError::SignatureInvalid)?;
+        let member = self.authority.member(client.organization, client.user).await?;
+        let member = member.filter(|member| member.active).ok_or(SessionError::SignatureInvalid)?;
         let record = self.registry.user(client.organization, client.user).await?;
         let record = record.ok_or(SessionError::SignatureInvalid)?;
 
         let certificate = self
             .pool
-            .run(move || verified_certificate(&record.certificate, &signature, &client, nonce, now, Sessions::terms))
+            .run(move || verified_certificate(&record.certificate, &signature, &client, nonce, now))
             .await?
             .ok_or(SessionError::SignatureInvalid)?;
 
@@ -88,12 +86,6 @@ impl Sessions {
         self.ephemeral.begin_session(&client, session).await?;
         Ok(encrypted)
     }
-
-    /// The certificate must be valid now; the nonce, which is signed too, tells that the signature is fresh.
-    fn terms(now: UnixMicros) -> SignatureTerms {
-        let skew = countersign_protocol::limits::Limits::STATEMENT_SKEW;
-        SignatureTerms { certificate_at: now, not_before: UnixMicros(0), not_after: now.plus(skew) }
-    }
 }
 
 /// Verifies the signature under the user's certificate; none if it is not theirs.
@@ -103,12 +95,17 @@ fn verified_certificate(
     client: &ClientAddress,
     nonce: Nonce,
     now: UnixMicros,
-    terms: fn(UnixMicros) -> SignatureTerms,
 ) -> Option<Arc<Certificate>> {
     let certificate = Arc::new(Certificate::parse(armored).ok()?);
     let text = password_text(client, nonce);
     let signers = [Arc::clone(&certificate)];
-    match verify_detached(signature, SignatureEncoding::Binary, text.as_bytes(), &signers, &terms(now)) {
+    // The certificate must be valid now; the nonce, which is signed too, tells that the signature is fresh.
+    let terms = SignatureTerms {
+        certificate_at: now,
+        not_before: UnixMicros(0),
+        not_after: now.plus(Limits::STATEMENT_SKEW),
+    };
+    match verify_detached(signature, SignatureEncoding::Binary, text.as_bytes(), &signers, &terms) {
         Ok(_) => Some(certificate),
         Err(fault) => {
             tracing::debug!(%fault, "a password request's signature is refused");
