@@ -118,6 +118,36 @@ impl SignatureInput {
     /// # Errors
     /// [`InvalidSignatureHeader`] says what is not of the profile.
     pub fn parse(header: &str) -> Result<Self, InvalidSignatureHeader> {
+        match Self::parse_own_spelling(header) {
+            Some(input) => Ok(input),
+            None => Self::parse_any_spelling(header),
+        }
+    }
+
+    /// Reads the header if it is spelled as [`Self::new`] spells it, which is what nearly all clients send: a tenth of
+    /// the time that a structured field takes in general, and the same result, as a test shows.
+    fn parse_own_spelling(header: &str) -> Option<Self> {
+        let parameters = header.strip_prefix(LABEL)?.strip_prefix('=')?;
+        let rest = parameters.strip_prefix(r#"("@method" "@path" "@query""#)?;
+        let after_digest = rest.strip_prefix(r#" "content-digest""#);
+        let rest = after_digest.unwrap_or(rest).strip_prefix(");created=")?;
+        let (created, rest) = rest.split_once(r#";nonce=""#)?;
+        let (nonce, rest) = rest.split_once(r#"";keyid=""#)?;
+        let client = rest.strip_suffix(r#"";alg="hmac-sha256""#)?;
+        // An integer of RFC 9651 has at most 15 digits; with a leading zero it would be spelled anew.
+        let canonical = created.len() <= 15
+            && created.bytes().all(|digit| digit.is_ascii_digit())
+            && (created == "0" || !created.starts_with('0'));
+        Some(Self {
+            created: if canonical { created.parse().ok()? } else { return None },
+            nonce: nonce.parse().ok()?,
+            client: client.parse().ok()?,
+            covers_digest: after_digest.is_some(),
+            parameters: parameters.to_owned(),
+        })
+    }
+
+    fn parse_any_spelling(header: &str) -> Result<Self, InvalidSignatureHeader> {
         let ListEntry::InnerList(list) = only_member(header)? else {
             return Err(InvalidSignatureHeader::Components);
         };
@@ -207,6 +237,25 @@ impl RequestSignature {
     /// # Errors
     /// [`InvalidSignatureHeader`] says what is not of the profile.
     pub fn parse(header: &str) -> Result<Self, InvalidSignatureHeader> {
+        match Self::parse_own_spelling(header) {
+            Some(signature) => Ok(signature),
+            None => Self::parse_any_spelling(header),
+        }
+    }
+
+    /// Reads the header if it is spelled as [`Self::to_header`] spells it: see there in [`SignatureInput`].
+    fn parse_own_spelling(header: &str) -> Option<Self> {
+        let encoded = header.strip_prefix(LABEL)?.strip_prefix("=:")?.strip_suffix(':')?;
+        let mut bytes = [0; 32];
+        // The decoder wants room for what the length could mean at most.
+        let mut decoded = [0; 33];
+        let length =
+            if encoded.len() == 44 { STANDARD.decode_slice(encoded, &mut decoded).ok()? } else { return None };
+        bytes.copy_from_slice(decoded.get(..length).filter(|decoded| decoded.len() == 32)?);
+        Some(Self(bytes))
+    }
+
+    fn parse_any_spelling(header: &str) -> Result<Self, InvalidSignatureHeader> {
         match only_member(header)? {
             ListEntry::Item(item) if item.params.is_empty() => match item.bare_item {
                 BareItem::ByteSequence(bytes) => {
@@ -248,4 +297,66 @@ fn covered_components(list: &InnerList) -> Result<bool, InvalidSignatureHeader> 
 fn keyed(key: &SessionKey, base: &str) -> Hmac<Sha256> {
     let mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("an HMAC takes a key of any length");
     mac.chain_update(base.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "6f1c2e5a-0c1d-4e8b-9a53-0e4a7d1f2b3c";
+
+    /// Headers that are nearly, and often exactly, as they are usually spelled.
+    fn input() -> impl Strategy<Value = String> {
+        let created = prop_oneof!["[0-9]{1,17}", "-?[0-9]{1,3}(\\.[0-9])?", Just("1795400000".to_owned())];
+        let nonce = prop_oneof!["[0-9]{1,22}", "[0-9a\"\\\\ ]{0,4}", Just("1795400000123456".to_owned())];
+        let client = prop_oneof![Just(format!("{ID}#{ID}#{ID}")), Just(format!("{ID}#{ID}")), "[#a-f\"]{0,5}"];
+        let components = prop_oneof![
+            Just(r#"("@method" "@path" "@query")"#),
+            Just(r#"("@method" "@path" "@query" "content-digest")"#),
+            Just(r#"("@method"  "@path" "@query")"#),
+            Just(r#"("@method" "@path")"#),
+        ];
+        let label = prop_oneof![9 => Just("countersign"), 1 => Just(" countersign"), 1 => Just("sig1")];
+        let end = prop_oneof![9 => Just(""), 1 => Just(" "), 1 => Just(";tag=\"x\""), 1 => Just(", b=1")];
+        (label, components, created, nonce, client, end).prop_map(
+            |(label, components, created, nonce, client, end)| {
+                format!(
+                    r#"{label}={components};created={created};nonce="{nonce}";keyid="{client}";alg="hmac-sha256"{end}"#
+                )
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_quickly_is_read_the_same_in_general(header in input()) {
+            if let Some(quick) = SignatureInput::parse_own_spelling(&header) {
+                prop_assert_eq!(SignatureInput::parse_any_spelling(&header), Ok(quick));
+            }
+        }
+
+        #[test]
+        fn a_signature_that_is_read_quickly_is_read_the_same_in_general(
+            encoded in prop_oneof!["[A-Za-z0-9+/]{43}=", "[A-Za-z0-9+/=:]{42,46}"],
+        ) {
+            let header = format!("countersign=:{encoded}:");
+            if let Some(quick) = RequestSignature::parse_own_spelling(&header) {
+                prop_assert_eq!(RequestSignature::parse_any_spelling(&header), Ok(quick));
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_spelling_is_read_quickly() {
+        let client = format!("{ID}#{ID}#{ID}").parse().unwrap();
+        for covers_digest in [false, true] {
+            let input =
+                SignatureInput::new(client, "1795400000123456".parse().unwrap(), 1_795_400_000, covers_digest);
+            assert_eq!(SignatureInput::parse_own_spelling(&input.to_header()), Some(input));
+        }
+        let signature = RequestSignature([7; 32]);
+        assert_eq!(RequestSignature::parse_own_spelling(&signature.to_header()), Some(signature));
+    }
 }
