@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     // Held to the end, so that the last lines are written.
     let _logs = match logs::start(&settings.log, settings.log_format) {
         Ok(logs) => logs,
-        Err(error) => return fail(&anyhow::Error::new(error).context("the log filter is not valid"), USAGE),
+        Err(error) => return fail(&error.into(), USAGE),
     };
     match arguments.command {
         Command::Serve(_) => match run(serve(settings)) {

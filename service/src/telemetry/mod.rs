@@ -1,5 +1,7 @@
 //! What the operator sees: metrics and logs.
 
+pub mod json_lines;
+pub mod line_buffer;
 pub mod logs;
 pub mod measured_store;
 pub mod metrics;
