@@ -117,6 +117,7 @@ impl App {
             rate_per_client: rate_per_client.clone(),
             draining: draining.clone(),
             tasks: writes.clone(),
+            runtime: tokio::runtime::Handle::current(),
             limits,
         });
         let stack = build(StackParts {

@@ -13,6 +13,7 @@ mod read_message;
 mod read_user;
 mod remove_client;
 mod request_session_key;
+mod run_to_end;
 mod send_message;
 mod submit_statement;
 
@@ -29,10 +30,10 @@ use countersign_protocol::two_man_rule::UserRecord;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
-use tracing::Instrument as _;
 
 use crate::authority::Authority;
 use crate::delivery::Delivery;
@@ -42,6 +43,7 @@ use crate::http::route::{Matched, Operation, PathIds};
 use crate::http::{RequestBody, ResponseBody};
 use crate::rate_limit::RateLimit;
 use crate::session::Sessions;
+use run_to_end::RunToEnd;
 
 /// Users or log entries in an answer that asks for no number, and at most: each brings certificates of some KiB.
 const PAGE: usize = 100;
@@ -63,8 +65,10 @@ pub struct ApiParts {
     pub rate_per_client: RateLimit<ClientAddress>,
     /// Set when the process is about to end: whoever waits is answered early.
     pub draining: CancellationToken,
-    /// Where requests that change something run, so that they come to their end though their client goes.
+    /// Where the rest of a request that changes something runs after its client has gone.
     pub tasks: TaskTracker,
+    /// The runtime that it runs on.
+    pub runtime: Handle,
 }
 
 /// The innermost service of the stack: dispatches requests to handlers.
@@ -152,22 +156,8 @@ impl Service<Request<RequestBody>> for Api {
         if !matched.operation.writes() {
             return Box::pin(async move { api.dispatch(matched, request).await });
         }
-        // A write that has begun must not stop half-way because its client's connection did.
-        let task = {
-            let api = Arc::clone(&api);
-            async move { api.dispatch(matched, request).await }.in_current_span()
-        };
-        let task = api.tasks.spawn(task);
-        Box::pin(async move {
-            match task.await {
-                Ok(outcome) => outcome,
-                Err(error) => match error.try_into_panic() {
-                    // Caught again, counted and answered by the layer for panics.
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => Err(ApiError::Broken),
-                },
-            }
-        })
+        let (tasks, runtime) = (api.tasks.clone(), api.runtime.clone());
+        Box::pin(RunToEnd::new(async move { api.dispatch(matched, request).await }, tasks, runtime))
     }
 }
 

@@ -25,16 +25,10 @@ impl ApiParts {
             return Err(ApiError::Malformed("A message has at least one byte of content.".to_owned()));
         }
         let sender = request.caller.client();
-        let view = self.authority.organization(sender.organization).await.map_err(ApiError::Store)?;
-        let unknown = view.map_or_else(
-            || recipients.clone(),
-            |view| {
-                view.look(|fold| {
-                    let active = |user: &UserId| fold.member(user).is_some_and(|member| member.active);
-                    recipients.iter().filter(|user| !active(user)).copied().collect()
-                })
-            },
-        );
+        let unknown: Vec<UserId> = request.caller.organization().look(|fold| {
+            let active = |user: &UserId| fold.member(user).is_some_and(|member| member.active);
+            recipients.iter().filter(|user| !active(user)).copied().collect()
+        });
         if !unknown.is_empty() {
             return Err(ApiError::UnknownRecipients(unknown));
         }

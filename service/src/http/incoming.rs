@@ -1,5 +1,6 @@
 //! Reading a request's headers, query and body, strictly.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,8 +58,8 @@ pub async fn whole_body(mut body: RequestBody, limit: usize, time: Duration) -> 
 }
 
 /// Reads the rest of a refused request's body and drops it, for at most `time` and up to `limit` bytes, or some MiB if
-/// that is more: a client that is still sending would otherwise see its connection break instead of the answer that
-/// says why.
+/// that is more: then its connection can carry the next request, and a client that keeps connections for later ones does
+/// not find them closed. What is larger is left unread, and `http/linger.rs` sees to it that the answer arrives.
 pub async fn discard(body: RequestBody, limit: usize, time: Duration) {
     let limit = limit.max(DISCARDED_BYTES);
     if has_body(&body) && body.size_hint().lower() <= limit as u64 {
@@ -69,17 +70,16 @@ pub async fn discard(body: RequestBody, limit: usize, time: Duration) {
 
 /// A parsed query, of which only known parameters are accepted: what is signed must also be understood.
 #[derive(Clone, Debug, Default)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl Query {
+impl<'q> Query<'q> {
     /// Parses the query of a target, which may have the parameters `known`.
     ///
     /// # Errors
     /// [`ApiError::Malformed`] names a parameter that is not known.
-    pub fn parse(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
-        let pairs: Vec<(String, String)> =
-            form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()).into_owned().collect();
-        match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+    pub fn parse(uri: &'q Uri, known: &[&str]) -> Result<Self, ApiError> {
+        let pairs: Vec<_> = form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()).collect();
+        match pairs.iter().find(|(name, _)| !known.contains(&&**name)) {
             Some((name, _)) => Err(ApiError::Malformed(format!("The query has no parameter {name:?} here."))),
             None => Ok(Self(pairs)),
         }

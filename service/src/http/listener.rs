@@ -2,15 +2,15 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -173,12 +173,8 @@ async fn connection<I, S>(
 {
     let began = Arc::new(AtomicBool::new(false));
     let begins = Arc::clone(&began);
-    let service = tower::util::MapRequest::new(service, move |mut request: Request<RequestBody>| {
-        begins.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(PeerAddress(peer));
-        request
-    });
-    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let service = OfConnection { service: Mutex::new(service), peer, began: begins };
+    let connection = server.serve_connection(TokioIo::new(stream), service);
     let connection = watcher.watch(connection.into_owned());
     tokio::pin!(connection);
     // Hyper's own timer starts when it knows the version of HTTP, which a peer may delay for ever.
@@ -195,5 +191,32 @@ async fn connection<I, S>(
     if let Err(error) = outcome {
         // Broken connections and slow or malformed heads: the peer's doing, and no request's.
         tracing::debug!(error = &*error, "a connection ended early");
+    }
+}
+
+/// The service as one connection uses it. Hyper's own adapter clones the whole stack for each request.
+struct OfConnection<S> {
+    service: Mutex<S>,
+    peer: SocketAddr,
+    /// Set with the first request.
+    began: Arc<AtomicBool>,
+}
+
+impl<S> hyper::service::Service<Request<RequestBody>> for OfConnection<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>,
+{
+    type Response = S::Response;
+    type Error = Infallible;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<RequestBody>) -> S::Future {
+        self.began.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(PeerAddress(self.peer));
+        let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+        // The stack refuses instead of making anybody wait, so it is always ready.
+        let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+        debug_assert!(ready.is_ready(), "a layer makes requests wait");
+        service.call(request)
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use countersign_protocol::id::ClientAddress;
 use countersign_protocol::openpgp::EncryptionFault;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Organization};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::ephemeral::{Ephemeral, EphemeralError, ListingHints};
@@ -66,6 +66,7 @@ pub enum SessionError {
 pub struct Authenticated {
     client: ClientAddress,
     hints: ListingHints,
+    organization: Arc<Organization>,
 }
 
 impl Authenticated {
@@ -73,6 +74,12 @@ impl Authenticated {
     #[must_use]
     pub const fn client(&self) -> &ClientAddress {
         &self.client
+    }
+
+    /// Returns the client's organization, as it was when the client was authenticated.
+    #[must_use]
+    pub fn organization(&self) -> &Organization {
+        &self.organization
     }
 
     /// Returns what the client's listings need not read again.

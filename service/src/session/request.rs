@@ -71,13 +71,16 @@ impl Sessions {
             return Err(SessionError::SignatureInvalid);
         }
         let client = input.client;
-        let member = self.authority.member(client.organization, client.user).await?;
-        let in_force = member.is_some_and(|member| member.active && member.sessions_since == session.since);
+        let organization = self.authority.organization(client.organization).await?;
+        let organization = organization.ok_or(SessionError::SessionUnknown)?;
+        let in_force = organization.look(|fold| {
+            fold.member(&client.user).is_some_and(|member| member.active && member.sessions_since == session.since)
+        });
         if !in_force {
             return Err(SessionError::SessionUnknown);
         }
         match self.ephemeral.admit(&client, session.id, input.nonce).await? {
-            Admission::Admitted(hints) => Ok(Authenticated { client, hints }),
+            Admission::Admitted(hints) => Ok(Authenticated { client, hints, organization }),
             Admission::NonceReused => Err(SessionError::NonceReused),
             Admission::SessionUnknown => Err(SessionError::SessionUnknown),
         }
