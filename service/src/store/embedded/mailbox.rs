@@ -17,9 +17,10 @@ use countersign_protocol::message_id::MessageId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::journal::{CommitError, JournalError, Segment, replay, segments, sync_directory};
-use super::pending::{Generation, Pending};
+use super::pending::{Generation, Pending, Rows};
 use super::record::{Record, decode, encode_fetched, encode_message};
 use super::tables::{Day, Tables};
+use crate::clock::Stopwatch;
 use crate::store::{IdRange, Mailbox, StoreError, StoredMessage};
 
 /// Writes that may wait for the journal; beyond it, callers wait to be let in.
@@ -27,6 +28,9 @@ const QUEUE: usize = 4096;
 /// Records of one group, and bytes after which none is added: a group that takes long delays all in it.
 const GROUP_RECORDS: usize = 1024;
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// How long after one sync began the next one may. A sync costs some 100 µs of CPU, whatever it syncs, and wakes all who
+/// wait for it; so there are at most 500 a second, and who writes alone waits for none but their own.
+const SYNC_INTERVAL: Duration = Duration::from_millis(2);
 /// Bytes of pending rows at which they are merged. Larger batches cost less for each row and more memory: twice this
 /// much, while one is merged and the next one gathers.
 const MERGE_BYTES: usize = 96 * 1024 * 1024;
@@ -51,8 +55,8 @@ enum Command {
 }
 
 struct Write {
-    record: Record,
-    encoded: Bytes,
+    rows: Rows,
+    record: Bytes,
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -133,8 +137,9 @@ fn recover(directory: &Path, tables: &Tables, oldest: Day) -> Result<u64, OpenEr
     for (_, path) in &found {
         let mut generation = Generation::default();
         let mut unknown = false;
-        replay(path, |encoded| match decode(&encoded) {
-            Some(record) => generation.insert(&record, encoded),
+        replay(path, |record| match decode(&record) {
+            Some(Record::Message(message)) => generation.insert(&Rows::of_message(&message), record),
+            Some(Record::Fetched(client, ids)) => generation.insert(&Rows::Fetched(client, ids), record),
             None => unknown = true,
         })?;
         if unknown {
@@ -167,15 +172,17 @@ impl Writer {
         let mut group: Vec<Write> = Vec::with_capacity(GROUP_RECORDS);
         let mut broken = false;
         let mut closing = false;
+        let mut last_sync = None;
         while !closing {
             let Some(first) = queue.blocking_recv() else { break };
+            gather(last_sync.as_ref());
             let mut merge = false;
             let mut bytes = 0;
             let mut next = Some(first);
             while let Some(command) = next {
                 match command {
                     Command::Write(write) => {
-                        bytes += write.encoded.len();
+                        bytes += write.record.len();
                         group.push(write);
                     }
                     Command::Merge => merge = true,
@@ -187,6 +194,7 @@ impl Writer {
             if broken {
                 group.drain(..).for_each(|write| write.refuse("the journal failed before; restart the service"));
             } else if !group.is_empty() {
+                last_sync = Some(Stopwatch::start());
                 match self.commit(&group) {
                     Ok(()) => merge |= self.publish(&mut group) >= MERGE_BYTES,
                     Err(error) => {
@@ -203,7 +211,7 @@ impl Writer {
 
     fn commit(&mut self, group: &[Write]) -> Result<(), CommitError> {
         for write in group {
-            self.segment.push(&write.encoded);
+            self.segment.push(&write.record);
         }
         self.segment.commit().inspect_err(|failure| match failure {
             CommitError::Refused(error) => {
@@ -219,11 +227,9 @@ impl Writer {
     /// Makes a durable group visible, and answers. In this order: who was answered sees it. Returns how many bytes
     /// are pending.
     fn publish(&mut self, group: &mut Vec<Write>) -> usize {
-        let (records, answers): (Vec<_>, Vec<_>) =
-            group.drain(..).map(|write| ((write.record, write.encoded), write.done)).unzip();
-        let bytes = self.pending.insert(records);
-        for done in answers {
-            let _ = done.send(Ok(()));
+        let bytes = self.pending.insert(group.iter().map(|write| (&write.rows, write.record.clone())));
+        for write in group.drain(..) {
+            let _ = write.done.send(Ok(()));
         }
         bytes
     }
@@ -244,6 +250,14 @@ impl Writer {
                 tracing::error!(error = &error as &dyn std::error::Error, "no new segment of the journal");
             }
         }
+    }
+}
+
+/// Waits until so much time has passed since the last sync began that another one is due.
+fn gather(last_sync: Option<&Stopwatch>) {
+    let left = last_sync.and_then(|last| SYNC_INTERVAL.checked_sub(last.elapsed()));
+    if let Some(left) = left {
+        std::thread::sleep(left);
     }
 }
 
@@ -296,10 +310,10 @@ impl Merger {
 }
 
 impl EmbeddedMailbox {
-    async fn write(&self, record: Record, encoded: Vec<u8>) -> Result<(), StoreError> {
+    async fn write(&self, rows: Rows, record: Vec<u8>) -> Result<(), StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".into());
         let (done, outcome) = oneshot::channel();
-        let write = Write { record, encoded: encoded.into(), done };
+        let write = Write { rows, record: record.into(), done };
         self.writes.send(Command::Write(write)).await.map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?
     }
@@ -308,7 +322,7 @@ impl EmbeddedMailbox {
 #[async_trait]
 impl Mailbox for EmbeddedMailbox {
     async fn put(&self, message: &StoredMessage) -> Result<(), StoreError> {
-        self.write(Record::Message(message.clone()), encode_message(message)).await
+        self.write(Rows::of_message(message), encode_message(message)).await
     }
 
     async fn message(
@@ -355,7 +369,7 @@ impl Mailbox for EmbeddedMailbox {
         if ids.is_empty() {
             return Ok(());
         }
-        self.write(Record::Fetched(*client, ids.to_vec()), encode_fetched(client, ids)).await
+        self.write(Rows::Fetched(*client, ids.to_vec()), encode_fetched(client, ids)).await
     }
 
     async fn fetched(

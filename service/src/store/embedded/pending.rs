@@ -11,11 +11,29 @@ use countersign_protocol::body::Item;
 use countersign_protocol::id::{ClientAddress, OrganizationId, UserId};
 use countersign_protocol::message_id::MessageId;
 
-use super::record::{FetchedKey, ItemKey, MessageKey, Record, fetched_key, id_of, item_key, message_key};
-use crate::store::IdRange;
+use super::record::{FetchedKey, ItemKey, MessageKey, fetched_key, id_of, item_key, message_key};
+use crate::store::{IdRange, StoredMessage};
 
 /// Bytes that a row takes in a map, besides its record: key, value, and its part of the nodes.
 const ROW_BYTES: usize = 160;
+
+/// What a record of the journal says, without its content: that is in the record itself.
+///
+/// The content came in a buffer of the connection. Kept here, it would keep that buffer, and be freed by another thread.
+#[derive(Clone, Debug)]
+pub(super) enum Rows {
+    /// A message, and whom it is for.
+    Message { organization: OrganizationId, item: Item, recipients: Vec<UserId> },
+    /// Messages that a client has fetched.
+    Fetched(ClientAddress, Vec<MessageId>),
+}
+
+impl Rows {
+    pub(super) fn of_message(message: &StoredMessage) -> Self {
+        let StoredMessage { organization, recipients, .. } = message;
+        Self::Message { organization: *organization, item: message.item(), recipients: recipients.clone() }
+    }
+}
 
 /// Rows of one stretch of the journal.
 #[derive(Debug, Default)]
@@ -27,18 +45,17 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// Takes in a record and its encoding.
-    pub(super) fn insert(&mut self, record: &Record, encoded: Bytes) {
-        match record {
-            Record::Message(message) => {
-                self.bytes += encoded.len() + (message.recipients.len() + 1) * ROW_BYTES;
-                let item = message.item();
-                for recipient in &message.recipients {
-                    self.items.insert(item_key(message.organization, *recipient, *message.id.as_bytes()), item);
+    /// Takes in what a record says, and the record.
+    pub(super) fn insert(&mut self, rows: &Rows, record: Bytes) {
+        match rows {
+            Rows::Message { organization, item, recipients } => {
+                self.bytes += record.len() + (recipients.len() + 1) * ROW_BYTES;
+                for recipient in recipients {
+                    self.items.insert(item_key(*organization, *recipient, *item.id.as_bytes()), *item);
                 }
-                self.messages.insert(message_key(message.organization, message.id), encoded);
+                self.messages.insert(message_key(*organization, item.id), record);
             }
-            Record::Fetched(client, ids) => {
+            Rows::Fetched(client, ids) => {
                 self.bytes += ids.len() * ROW_BYTES;
                 self.fetched.extend(ids.iter().map(|id| fetched_key(client, *id.as_bytes())));
             }
@@ -66,11 +83,11 @@ impl Pending {
         [Some(look(&generations.active)), generations.merging.as_deref().map(look)]
     }
 
-    /// Takes in records, and returns how many bytes the active generation then holds.
-    pub(super) fn insert(&self, records: impl IntoIterator<Item = (Record, Bytes)>) -> usize {
+    /// Takes in records with what they say, and returns how many bytes the active generation then holds.
+    pub(super) fn insert<'a>(&self, records: impl IntoIterator<Item = (&'a Rows, Bytes)>) -> usize {
         let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for (record, encoded) in records {
-            generations.active.insert(&record, encoded);
+        for (rows, record) in records {
+            generations.active.insert(rows, record);
         }
         generations.active.bytes
     }
