@@ -11,7 +11,8 @@ run: packages ## Build the service and run it here, with its data in ./data
 	cargo build --release --locked -p countersign-service
 	@exec scripts/run.sh
 
-test: packages ## Run all tests
+test: ## Run all tests
+	@scripts/install-packages.sh --test
 	@scripts/test.sh
 
 lint: tools ## Check formatting, lints, documentation, scripts and dependencies

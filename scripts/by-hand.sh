@@ -206,7 +206,7 @@ password_text() { printf 'countersign 1 password\n%s\n%s\n%s\n%s\n' "$@"; }
 
 # sign_in <name>: asks for a session key, decrypts it, and checks that the answer is to this very request.
 sign_in() {
-  local home=$PEOPLE/$1/countersign number signature answer grant
+  local home=$PEOPLE/$1/countersign number signature answer grant=''
   number=$(nonce "$(cat "$home/password-nonce" 2>/dev/null)")
   echo "$number" >"$home/password-nonce"
   signature=$(password_text "$(organization)" "$(user_of "$1")" "$(client_of "$1")" "$number" |
