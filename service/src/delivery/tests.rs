@@ -150,6 +150,10 @@ impl Mailbox for OneOfThreeServers<'_> {
     ) -> Result<Vec<MessageId>, StoreError> {
         self.everything.fetched(client, range, limit).await
     }
+
+    async fn fetched_among(&self, client: &ClientAddress, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+        self.everything.fetched_among(client, ids).await
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ const CALL_BUCKETS: [f64; 14] =
     [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// The calls of the store that are timed, by the names of their methods.
-pub const STORE_CALLS: [&str; 13] = [
+pub const STORE_CALLS: [&str; 14] = [
     "append",
     "log",
     "put_user",
@@ -38,6 +38,7 @@ pub const STORE_CALLS: [&str; 13] = [
     "items",
     "add_fetched",
     "fetched",
+    "fetched_among",
 ];
 
 /// The metrics of one process.
