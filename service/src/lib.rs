@@ -9,6 +9,7 @@ pub mod app;
 pub mod authority;
 pub mod cli;
 pub mod clock;
+pub mod coalesce;
 pub mod config;
 pub mod delivery;
 pub mod entropy;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Every part of the service, with the parts that it may name. `main → app → http → api → (session, authority, delivery)
 /// → store, ephemeral → protocol`; `http` and `api` are one layer in two folders: the stack ends in the handlers, and the
 /// handlers answer in the stack's errors.
-const MAY_NAME: [(&str, &[&str]); 20] = [
+const MAY_NAME: [(&str, &[&str]); 21] = [
     ("main", &["app", "cli", "config", "healthcheck", "http", "lifecycle", "telemetry"]),
     (
         "app",
@@ -52,7 +52,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("api", &["authority", "delivery", "http", "rate_limit", "session"]),
     // Siblings do not import each other, but for sessions, which ask authority who is active.
     ("session", &["authority", "clock", "entropy", "ephemeral", "openpgp", "store"]),
-    ("authority", &["clock", "ephemeral", "openpgp", "store"]),
+    ("authority", &["clock", "coalesce", "ephemeral", "openpgp", "store"]),
     ("delivery", &["clock", "ephemeral", "store"]),
     ("store", &["clock", "entropy"]),
     ("ephemeral", &["clock", "entropy"]),
@@ -60,6 +60,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     // Metrics have a label for each operation, count for delivery, and time the store.
     ("telemetry", &["clock", "config", "delivery", "http", "store"]),
     ("clock", &[]),
+    ("coalesce", &[]),
     ("entropy", &[]),
     ("healthcheck", &[]),
     ("lifecycle", &[]),
