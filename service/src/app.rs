@@ -17,8 +17,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::delivery::{Delivery, DeliverySettings};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::ephemeral::Ephemeral;
 use crate::ephemeral::local::LocalEphemeral;
+use crate::ephemeral::{Ephemeral, Memory};
 use crate::http::address::TrustedProxies;
 use crate::http::admin;
 use crate::http::admission::AdmissionLimits;
@@ -70,7 +70,7 @@ impl App {
         let super_administrators = super_administrators(&settings, &background, &stopping)?;
         let store = measured(open_store(&settings, &clock, &background, &stopping)?, &metrics);
         let ephemeral: Arc<dyn Ephemeral> = match settings.ephemeral {
-            EphemeralUrl::Local => Arc::new(LocalEphemeral::default()),
+            EphemeralUrl::Local => Arc::new(LocalEphemeral::new(Memory::with_limits(&limits))),
         };
         let pool = PublicKeyPool::start(settings.public_key_threads, settings.public_key_queue)
             .context("cannot start the threads for public-key work")?;
@@ -101,9 +101,11 @@ impl App {
             Arc::clone(&ephemeral),
             Arc::clone(&clock),
             Arc::clone(&metrics) as _,
+            writes.clone(),
             DeliverySettings {
                 limits: limits.clone(),
                 reconcile_interval: settings.reconcile_interval.0,
+                merge_interval: settings.merge_interval.0,
                 poll_interval: settings.poll_interval.0,
             },
         );

@@ -317,6 +317,8 @@ settings! {
 
         /// How often each client's listing starts from the beginning of retention, to find what became visible too late
         reconcile_interval: HumanDuration = "6h", "COUNTERSIGN_RECONCILE_INTERVAL";
+        /// How often, at most, each client's listing reads the mailbox though the arrivals say what is new
+        merge_interval: HumanDuration = "30s", "COUNTERSIGN_MERGE_INTERVAL";
         /// How often a waiting listing looks though nothing woke it
         poll_interval: HumanDuration = "10s", "COUNTERSIGN_POLL_INTERVAL";
         /// How old may be what a process believes of an organization's users that another process changed

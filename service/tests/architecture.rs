@@ -53,7 +53,7 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
     // Siblings do not import each other, but for sessions, which ask authority who is active.
     ("session", &["authority", "clock", "entropy", "ephemeral", "openpgp", "store"]),
     ("authority", &["clock", "coalesce", "ephemeral", "openpgp", "store"]),
-    ("delivery", &["clock", "ephemeral", "store"]),
+    ("delivery", &["clock", "coalesce", "ephemeral", "store"]),
     ("store", &["clock", "entropy"]),
     ("ephemeral", &["clock", "entropy"]),
     ("openpgp", &[]),
