@@ -33,7 +33,7 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
     ),
     ("cli", &["config"]),
     // Settings name the types that they are made of, and a bound.
-    ("config", &["authority", "http"]),
+    ("config", &["authority", "ephemeral", "http"]),
     (
         "http",
         &[
@@ -70,7 +70,7 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
 ];
 
 /// Crates of weight, each with its homes; nobody else names them.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("sequoia_openpgp", &[]),
     ("hyper", &["http", "healthcheck"]),
     ("hyper_util", &["http", "healthcheck"]),
@@ -84,13 +84,14 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("redb", &["store/embedded"]),
+    ("redis", &["ephemeral/valkey"]),
     ("crc32fast", &["store/embedded"]),
     ("getrandom", &["entropy"]),
     ("governor", &["rate_limit"]),
     ("clap", &["cli", "config", "main"]),
     ("toml", &["config"]),
     ("rustix", &["openpgp", "store/embedded"]),
-    ("moka", &["authority"]),
+    ("moka", &["authority", "ephemeral/valkey"]),
     ("anyhow", &["app", "main", "healthcheck"]),
 ];
 

@@ -13,6 +13,7 @@
 #[cfg(test)]
 pub mod conformance;
 pub mod local;
+pub mod valkey;
 
 use std::time::Duration;
 
