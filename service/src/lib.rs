@@ -12,6 +12,7 @@ pub mod clock;
 pub mod coalesce;
 pub mod config;
 pub mod delivery;
+pub mod doctor;
 pub mod entropy;
 pub mod ephemeral;
 pub mod healthcheck;

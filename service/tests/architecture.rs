@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 /// Every part of the service, with the parts that it may name. `main → app → http → api → (session, authority, delivery)
 /// → store, ephemeral → protocol`; `http` and `api` are one layer in two folders: the stack ends in the handlers, and the
 /// handlers answer in the stack's errors.
-const MAY_NAME: [(&str, &[&str]); 21] = [
-    ("main", &["app", "cli", "config", "healthcheck", "http", "lifecycle", "telemetry"]),
+const MAY_NAME: [(&str, &[&str]); 22] = [
+    ("main", &["app", "cli", "config", "doctor", "healthcheck", "http", "lifecycle", "telemetry"]),
+    ("doctor", &["app", "clock", "config", "ephemeral", "http", "store"]),
     (
         "app",
         &[

@@ -146,3 +146,24 @@ async fn while_valkey_hangs_requests_are_answered_503_in_time_and_then_go_on() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_in_words_what_is_wrong_and_tells_it_by_its_exit_code() {
+    let setup = Setup::new().await.embedded().set("EPHEMERAL", "local");
+    let healthy = setup.run(&["doctor"]).await;
+    let running = setup.start().await;
+    let beside = setup.run(&["doctor"]).await;
+    let evicting = Valkey::start(Mode::Single, &["--maxmemory-policy", "allkeys-lru"]);
+    let ill = setup.clone().set("EPHEMERAL", evicting.url()).run(&["doctor"]).await;
+    let alone = setup.clone().set("EPHEMERAL", "valkey://127.0.0.1:1").run(&["doctor"]).await;
+    let text = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
+
+    assert_eq!((healthy.status.code(), text(&healthy).contains("FAILED")), (Some(0), false), "{}", text(&healthy));
+    assert_eq!(beside.status.code(), Some(0), "{}", text(&beside));
+    assert!(text(&beside).contains("in use by a running service"));
+    assert_eq!(ill.status.code(), Some(1));
+    assert!(text(&ill).contains("FAILED the eviction policy of Valkey is allkeys-lru"), "{}", text(&ill));
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(text(&alone).contains("FAILED Valkey at valkey://127.0.0.1:1 cannot be used"), "{}", text(&alone));
+    assert!(running.process.terminate().await.success());
+}
