@@ -9,7 +9,7 @@ set -euo pipefail
 
 # command:package
 needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl)
-testing=(pcscd:pcscd scdaemon:scdaemon setpriv:util-linux)
+testing=(pcscd:pcscd scdaemon:scdaemon setpriv:util-linux valkey-check-rdb:valkey-tools valkey-cli:valkey-tools)
 linting=(shellcheck:shellcheck)
 
 # Commands of administrators, and programs that only GnuPG runs, are not on everybody's path.
@@ -42,6 +42,7 @@ for pair in cargo: "${needed[@]}"; do
     [[ $command != cc ]] || packages+=(libc6-dev)
   fi
 done
+mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u | sed '/^$/d')
 [[ ${1:-} != --list ]] || exit $((${#missing_commands[@]} > 0))
 ((${#packages[@]} > 0)) || exit 0
 
@@ -65,6 +66,22 @@ install() {
     -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "${packages[@]}" </dev/null >"$log" 2>&1
 }
 update() { "${as_root[@]}" apt-get update -o Acquire::Retries=3 </dev/null >"$log" 2>&1; }
+
+# Debian 12 has Valkey in its backports only. Their place and key are those of the release itself. Only the tools are
+# installed, which hold the server too: the package of that name would start one.
+add_backports() {
+  [[ " ${packages[*]} " == *" valkey-tools "* ]] || return 0
+  [[ $(. /etc/os-release && echo "${VERSION_CODENAME:-}") == bookworm ]] || return 0
+  [[ -z $(apt-cache madison valkey-tools 2>/dev/null) ]] || return 0
+  local release=/etc/apt/sources.list.d/debian.sources uri key
+  uri=$(sed -n 's/^URIs: *//p' "$release" 2>/dev/null | head -n 1)
+  key=$(sed -n 's/^Signed-By: *//p' "$release" 2>/dev/null | head -n 1)
+  printf 'Types: deb\nURIs: %s\nSuites: bookworm-backports\nComponents: main\nSigned-By: %s\n' \
+    "${uri:-http://deb.debian.org/debian}" "${key:-/usr/share/keyrings/debian-archive-keyring.gpg}" |
+    "${as_root[@]}" tee /etc/apt/sources.list.d/bookworm-backports.sources >/dev/null
+  update || true
+}
+add_backports
 
 # The lists of packages may be missing or old.
 if ! install && ! { update && install; }; then

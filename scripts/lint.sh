@@ -9,7 +9,7 @@ step cargo fmt
 cargo fmt --all --check
 
 step shellcheck
-shellcheck --external-sources scripts/*.sh .ci/run testing/virtual-card/src/pinentry.sh
+shellcheck --external-sources scripts/*.sh bench/valkey/*.sh .ci/run testing/virtual-card/src/pinentry.sh
 
 step cargo clippy
 cargo clippy --workspace --all-targets --locked -- -D warnings

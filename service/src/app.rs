@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use countersign_protocol::openpgp::{Certificate, CertificateFault, parse_certificates};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 use crate::api::{Api, ApiParts};
 use crate::authority::{Authority, AuthoritySettings, SuperAdministrators};
@@ -17,8 +18,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::delivery::{Delivery, DeliverySettings};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::ephemeral::Ephemeral;
 use crate::ephemeral::local::LocalEphemeral;
+use crate::ephemeral::valkey::{ValkeyEphemeral, ValkeySettings, ValkeyUrl};
+use crate::ephemeral::{Ephemeral, Memory};
 use crate::http::address::TrustedProxies;
 use crate::http::admin;
 use crate::http::admission::AdmissionLimits;
@@ -69,9 +71,7 @@ impl App {
 
         let super_administrators = super_administrators(&settings, &background, &stopping)?;
         let store = measured(open_store(&settings, &clock, &background, &stopping)?, &metrics);
-        let ephemeral: Arc<dyn Ephemeral> = match settings.ephemeral {
-            EphemeralUrl::Local => Arc::new(LocalEphemeral::default()),
-        };
+        let ephemeral = open_ephemeral(&settings, &entropy, &background, &stopping).await?;
         let pool = PublicKeyPool::start(settings.public_key_threads, settings.public_key_queue)
             .context("cannot start the threads for public-key work")?;
 
@@ -101,9 +101,11 @@ impl App {
             Arc::clone(&ephemeral),
             Arc::clone(&clock),
             Arc::clone(&metrics) as _,
+            writes.clone(),
             DeliverySettings {
                 limits: limits.clone(),
                 reconcile_interval: settings.reconcile_interval.0,
+                merge_interval: settings.merge_interval.0,
                 poll_interval: settings.poll_interval.0,
             },
         );
@@ -230,6 +232,53 @@ fn open_store(
             Ok(store)
         }
     }
+}
+
+async fn open_ephemeral(
+    settings: &Settings,
+    entropy: &Arc<dyn Entropy>,
+    background: &TaskTracker,
+    stopping: &CancellationToken,
+) -> anyhow::Result<Arc<dyn Ephemeral>> {
+    let memory = Memory::with_limits(&settings.limits());
+    match &settings.ephemeral {
+        EphemeralUrl::Local => Ok(Arc::new(LocalEphemeral::new(memory))),
+        EphemeralUrl::Valkey(url) => {
+            let valkey = valkey_settings(settings, url)?;
+            Ok(Arc::new(ValkeyEphemeral::open(valkey, Arc::clone(entropy), background, stopping).await))
+        }
+    }
+}
+
+/// Reads the files that the settings of Valkey name.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn valkey_settings(settings: &Settings, url: &ValkeyUrl) -> anyhow::Result<ValkeySettings> {
+    let password = match &settings.valkey_password_file {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read Valkey's password from {}", path.display()))?;
+            Some(Zeroizing::new(Zeroizing::new(text).trim_end_matches(['\r', '\n']).to_owned()))
+        }
+    };
+    let certificate_authority = match &settings.valkey_authority {
+        None => None,
+        Some(path) => {
+            let read = std::fs::read(path);
+            Some(read.with_context(|| format!("cannot read Valkey's authority from {}", path.display()))?)
+        }
+    };
+    Ok(ValkeySettings {
+        url: url.clone(),
+        password,
+        certificate_authority,
+        connect_timeout: settings.valkey_connect_timeout.0,
+        response_timeout: settings.valkey_timeout.0,
+        memory: Memory::with_limits(&settings.limits()),
+        cached_sessions: settings.cached_sessions,
+    })
 }
 
 async fn bind(

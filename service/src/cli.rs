@@ -22,6 +22,8 @@ pub enum Command {
     Serve(Configured),
     /// Read the configuration, print every setting, and say what is wrong
     CheckConfig(Configured),
+    /// Look at everything that the configuration names, and say what is wrong; exit code 1 if anything is
+    Doctor(Configured),
     /// Ask a running service whether it is ready; the exit code tells
     Healthcheck(Configured),
 }

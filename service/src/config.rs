@@ -12,6 +12,7 @@ use countersign_protocol::limits::Limits;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::ephemeral::valkey::ValkeyUrl;
 use crate::http::tls::TlsFiles;
 
 /// Why the settings cannot be used.
@@ -107,11 +108,13 @@ impl std::fmt::Display for StoreUrl {
 }
 
 /// Where what may vanish is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum EphemeralUrl {
     /// `local`: this process.
     Local,
+    /// `valkey://…`: a Valkey that any number of processes share.
+    Valkey(ValkeyUrl),
 }
 
 impl FromStr for EphemeralUrl {
@@ -120,7 +123,8 @@ impl FromStr for EphemeralUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "local" => Ok(Self::Local),
-            _ => Err("an ephemeral store is local"),
+            _ if text.starts_with("valkey") => Ok(Self::Valkey(text.parse()?)),
+            _ => Err("an ephemeral store is local or valkey://host:port[,host:port…]"),
         }
     }
 }
@@ -135,7 +139,10 @@ impl TryFrom<String> for EphemeralUrl {
 
 impl std::fmt::Display for EphemeralUrl {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("local")
+        match self {
+            Self::Local => formatter.write_str("local"),
+            Self::Valkey(url) => url.fmt(formatter),
+        }
     }
 }
 
@@ -287,8 +294,13 @@ settings! {
         admin_listen: SocketAddr = "127.0.0.1:9090", "COUNTERSIGN_ADMIN_LISTEN";
         /// Where messages and organizations are kept: `embedded:DIRECTORY`, or `memory:` for tests
         store: StoreUrl = "embedded:./data/store", "COUNTERSIGN_STORE";
-        /// Where sessions and nonces are kept: local
+        /// Where sessions and nonces are kept: `local`, or `valkey://[USER@]HOST:PORT[,HOST:PORT]` for many processes;
+        /// valkeys:// for TLS
         ephemeral: EphemeralUrl = "local", "COUNTERSIGN_EPHEMERAL";
+        /// How long connecting to Valkey may take
+        valkey_connect_timeout: HumanDuration = "2s", "COUNTERSIGN_VALKEY_CONNECT_TIMEOUT";
+        /// How long an answer of Valkey may take; beyond it requests are answered 503
+        valkey_timeout: HumanDuration = "1s", "COUNTERSIGN_VALKEY_TIMEOUT";
 
         /// How far a nonce may be from the server's clock
         nonce_window: HumanDuration = "30s", "COUNTERSIGN_NONCE_WINDOW";
@@ -317,12 +329,16 @@ settings! {
 
         /// How often each client's listing starts from the beginning of retention, to find what became visible too late
         reconcile_interval: HumanDuration = "6h", "COUNTERSIGN_RECONCILE_INTERVAL";
+        /// How often, at most, each client's listing reads the mailbox though the arrivals say what is new
+        merge_interval: HumanDuration = "30s", "COUNTERSIGN_MERGE_INTERVAL";
         /// How often a waiting listing looks though nothing woke it
         poll_interval: HumanDuration = "10s", "COUNTERSIGN_POLL_INTERVAL";
         /// How old may be what a process believes of an organization's users that another process changed
         freshness: HumanDuration = "5s", "COUNTERSIGN_FRESHNESS";
         /// Users whose membership is kept in memory; each takes some 200 bytes
         cached_users: u64 = "1000000", "COUNTERSIGN_CACHED_USERS";
+        /// Sessions of Valkey that are kept in memory; each takes some 400 bytes
+        cached_sessions: u64 = "100000", "COUNTERSIGN_CACHED_SESSIONS";
 
         /// Connections at once
         connections: usize = "20000", "COUNTERSIGN_CONNECTIONS";
@@ -362,6 +378,10 @@ settings! {
         log_format: LogFormat = "auto", "COUNTERSIGN_LOG_FORMAT";
     }
     optional {
+        /// File with the password of Valkey's user
+        valkey_password_file: PathBuf, "COUNTERSIGN_VALKEY_PASSWORD_FILE";
+        /// PEM file with the authority that signed Valkey's certificate; none for those that the system trusts
+        valkey_authority: PathBuf, "COUNTERSIGN_VALKEY_AUTHORITY";
         /// File with the armored certificates of the super-administrators, two of whom create an organization
         super_administrators: PathBuf, "COUNTERSIGN_SUPER_ADMINISTRATORS";
         /// PEM file with the certificate chain of the public listener; none for plain HTTP

@@ -8,6 +8,7 @@ use clap::Parser as _;
 use countersign_service::app::{App, read_super_administrators};
 use countersign_service::cli::{Arguments, Command, Configured};
 use countersign_service::config::Settings;
+use countersign_service::doctor::examine;
 use countersign_service::healthcheck::healthcheck;
 use countersign_service::lifecycle::Signals;
 use countersign_service::telemetry::logs;
@@ -27,8 +28,10 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let (Command::Serve(configured) | Command::CheckConfig(configured) | Command::Healthcheck(configured)) =
-        &arguments.command;
+    let (Command::Serve(configured)
+    | Command::CheckConfig(configured)
+    | Command::Doctor(configured)
+    | Command::Healthcheck(configured)) = &arguments.command;
     let Configured { config, settings } = configured;
     let settings = match Settings::load(settings.clone(), config.as_deref()) {
         Ok(settings) => settings,
@@ -49,6 +52,10 @@ fn main() -> ExitCode {
             }
         },
         Command::CheckConfig(_) => check_config(&settings),
+        Command::Doctor(_) => match run(doctor(settings)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
         Command::Healthcheck(_) => match run(healthcheck(settings.admin_listen)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),
@@ -71,6 +78,18 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (public, admin) = app.addresses()?;
     tracing::info!(%public, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
     app.serve(signals).await
+}
+
+#[expect(clippy::print_stdout, reason = "what this command is for")]
+async fn doctor(settings: Settings) -> anyhow::Result<()> {
+    let findings = examine(&settings).await;
+    for finding in &findings {
+        println!("{} {}", if finding.passed { "ok    " } else { "FAILED" }, finding.text);
+    }
+    match findings.iter().filter(|finding| !finding.passed).count() {
+        0 => Ok(()),
+        failed => anyhow::bail!("{failed} of {} checks failed", findings.len()),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "what this command is for")]

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 /// Every part of the service, with the parts that it may name. `main → app → http → api → (session, authority, delivery)
 /// → store, ephemeral → protocol`; `http` and `api` are one layer in two folders: the stack ends in the handlers, and the
 /// handlers answer in the stack's errors.
-const MAY_NAME: [(&str, &[&str]); 20] = [
-    ("main", &["app", "cli", "config", "healthcheck", "http", "lifecycle", "telemetry"]),
+const MAY_NAME: [(&str, &[&str]); 22] = [
+    ("main", &["app", "cli", "config", "doctor", "healthcheck", "http", "lifecycle", "telemetry"]),
+    ("doctor", &["app", "clock", "config", "ephemeral", "http", "store"]),
     (
         "app",
         &[
@@ -33,7 +34,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ),
     ("cli", &["config"]),
     // Settings name the types that they are made of, and a bound.
-    ("config", &["authority", "http"]),
+    ("config", &["authority", "ephemeral", "http"]),
     (
         "http",
         &[
@@ -52,14 +53,15 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("api", &["authority", "delivery", "http", "rate_limit", "session"]),
     // Siblings do not import each other, but for sessions, which ask authority who is active.
     ("session", &["authority", "clock", "entropy", "ephemeral", "openpgp", "store"]),
-    ("authority", &["clock", "ephemeral", "openpgp", "store"]),
-    ("delivery", &["clock", "ephemeral", "store"]),
+    ("authority", &["clock", "coalesce", "ephemeral", "openpgp", "store"]),
+    ("delivery", &["clock", "coalesce", "ephemeral", "store"]),
     ("store", &["clock", "entropy"]),
     ("ephemeral", &["clock", "entropy"]),
     ("openpgp", &[]),
     // Metrics have a label for each operation, count for delivery, and time the store.
     ("telemetry", &["clock", "config", "delivery", "http", "store"]),
     ("clock", &[]),
+    ("coalesce", &[]),
     ("entropy", &[]),
     ("healthcheck", &[]),
     ("lifecycle", &[]),
@@ -69,7 +71,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
 ];
 
 /// Crates of weight, each with its homes; nobody else names them.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("sequoia_openpgp", &[]),
     ("hyper", &["http", "healthcheck"]),
     ("hyper_util", &["http", "healthcheck"]),
@@ -83,13 +85,14 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("redb", &["store/embedded"]),
+    ("redis", &["ephemeral/valkey"]),
     ("crc32fast", &["store/embedded"]),
     ("getrandom", &["entropy"]),
     ("governor", &["rate_limit"]),
     ("clap", &["cli", "config", "main"]),
     ("toml", &["config"]),
     ("rustix", &["openpgp", "store/embedded"]),
-    ("moka", &["authority"]),
+    ("moka", &["authority", "ephemeral/valkey"]),
     ("anyhow", &["app", "main", "healthcheck"]),
 ];
 

@@ -14,7 +14,7 @@ use super::{ApiParts, Incoming};
 use crate::http::error::{ApiError, Challenge};
 use crate::http::incoming::{discard, has_body, single_header, whole_body};
 use crate::http::route::PathIds;
-use crate::session::{Authenticated, SessionError, Signed, Verified};
+use crate::session::{Authenticated, Needs, SessionError, Signed, Verified};
 
 /// A request of a client with a session.
 pub(super) struct ClientRequest {
@@ -53,6 +53,17 @@ impl ApiParts {
         session_of: SessionOf,
         body_limit: usize,
     ) -> Result<ClientRequest, ApiError> {
+        self.authenticate_with(request, session_of, body_limit, Needs::Nothing).await
+    }
+
+    /// The same for a request that needs more from the trip of its admission.
+    pub(super) async fn authenticate_with(
+        &self,
+        request: Incoming,
+        session_of: SessionOf,
+        body_limit: usize,
+        needs: Needs,
+    ) -> Result<ClientRequest, ApiError> {
         let Incoming { ids, parts, body } = request;
         let with_body = has_body(&body);
         if with_body && body_limit == 0 {
@@ -67,7 +78,7 @@ impl ApiParts {
             }
         };
         let body = if with_body { whole_body(body, body_limit, self.body_timeout).await? } else { Bytes::new() };
-        let caller = self.sessions.admit(verified, &body).await.map_err(refused)?;
+        let caller = self.sessions.admit(verified, &body, needs).await.map_err(refused)?;
         Ok(ClientRequest { caller, ids, parts, body })
     }
 

@@ -6,23 +6,32 @@ use countersign_protocol::body::Listing;
 use countersign_protocol::limits::Limits;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::authenticate::SessionOf;
+use super::authenticate::{SessionOf, refused};
 use super::{Answer, ApiParts, Incoming, json};
+use crate::delivery::{DeliveryError, ListingRequest};
 use crate::http::error::ApiError;
 use crate::http::incoming::Query;
+use crate::session::{Needs, SessionError};
 
 impl ApiParts {
     pub(super) async fn list_messages(&self, request: Incoming) -> Result<Answer, ApiError> {
-        let request = self.authenticate(request, SessionOf::ThePath, 0).await?;
+        let mut request = self.authenticate_with(request, SessionOf::ThePath, 0, Needs::ListingState).await?;
         let query = Query::parse(&request.parts.uri, &["limit"])?;
         let limit = query.limit(self.limits.list_page, Limits::LIST_PAGE_MAX)?;
         let wait = preferred_wait(&request.parts.headers)?.map(|wait| wait.min(self.limits.long_poll));
 
-        let new = self
-            .delivery
-            .list(request.caller.client(), request.caller.hints(), limit, wait, self.draining.cancelled())
-            .await
-            .map_err(ApiError::Delivery)?;
+        let state = request.caller.take_listing_state();
+        let (client, session) = (*request.caller.client(), request.caller.session());
+        let listing = ListingRequest { client, session, state, limit, wait };
+        let listed = self.delivery.list(listing, self.draining.cancelled()).await;
+        let new = listed.map_err(|error| match error {
+            DeliveryError::SessionEnded => refused(SessionError::SessionUnknown),
+            error => ApiError::Delivery(error),
+        })?;
+        if wait.is_some() {
+            // It may have waited longer than a revocation may take.
+            self.sessions.still_in_force(&request.caller).await.map_err(refused)?;
+        }
 
         let mut response = json(StatusCode::OK, &Listing { messages: new.items, more: new.more });
         if let Some(wait) = wait

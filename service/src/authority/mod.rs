@@ -30,6 +30,7 @@ use countersign_protocol::two_man_rule::{Refusal, Standing, UserRecord, Verdict,
 use moka::future::Cache;
 
 use crate::clock::Clock;
+use crate::coalesce::{Flights, Joined};
 use crate::ephemeral::Ephemeral;
 use crate::openpgp::{PoolError, PublicKeyPool};
 use crate::store::{Append, Registry, StoreError};
@@ -87,6 +88,8 @@ pub struct Authority {
     super_administrators: SuperAdministrators,
     settings: AuthoritySettings,
     organizations: Cache<OrganizationId, Arc<Organization>>,
+    /// Organizations that are being loaded: many requests that find one missing load it once.
+    loads: Flights<OrganizationId, Result<Option<Arc<Organization>>, Arc<StoreError>>>,
 }
 
 /// A pod's view of one organization.
@@ -130,7 +133,8 @@ impl Authority {
             u32::try_from(organization.look(Fold::len)).unwrap_or(u32::MAX).saturating_add(10)
         };
         let organizations = Cache::builder().max_capacity(settings.cached_users).weigher(weigh).build();
-        Self { registry, ephemeral, pool, clock, super_administrators, settings, organizations }
+        let loads = Flights::default();
+        Self { registry, ephemeral, pool, clock, super_administrators, settings, organizations, loads }
     }
 
     /// Returns the pod's view of an organization, at most as old as the freshness allows; none if there is no such
@@ -149,9 +153,22 @@ impl Authority {
             }
             return Ok(Some(organization));
         }
+        let load = || {
+            let authority = self.clone();
+            async move { Ok(authority.load_into_cache(id).await?) }
+        };
+        let loaded = match self.loads.join(id, load).await {
+            // It may have been created since that load began.
+            Joined::Joined(Ok(None)) => load().await,
+            Joined::Joined(loaded) | Joined::Began(loaded) => loaded,
+        };
+        loaded.map_err(StoreError::shared)
+    }
+
+    async fn load_into_cache(&self, id: OrganizationId) -> Result<Option<Arc<Organization>>, StoreError> {
         let Some(fold) = self.load(id).await? else { return Ok(None) };
         let organization = Arc::new(Organization { fold: RwLock::new(fold), refresh: tokio::sync::Mutex::new(()) });
-        // Of many that loaded it at once, all share the first one's.
+        // Of several that loaded it at once all the same, all share the first one's.
         Ok(Some(self.organizations.entry(id).or_insert(organization).await.into_value()))
     }
 

@@ -1,11 +1,15 @@
 //! What is new for a client: the set difference of its user's mailbox and what it has fetched (`docs/delivery.md`).
 //!
+//! [`list`] decides between the two ways to find out: by arrivals, where they can be relied on, and else by the full
+//! merge, [`list_new`].
+//!
 //! Invariant I-6: a listing is `mailbox − fetched` over a range of time. Hints only narrow the range, and only where
 //! an earlier listing saw everything in between fetched.
 //!
 //! Invariant I-7: last known good never passes an unfetched message that the computing listing saw, and never enters
 //! the inconsistent window.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use countersign_protocol::body::Item;
@@ -13,7 +17,8 @@ use countersign_protocol::id::ClientAddress;
 use countersign_protocol::message_id::MessageId;
 use countersign_protocol::time::UnixMillis;
 
-use crate::ephemeral::ListingHints;
+use super::arrivals::{self, AfterMerge};
+use crate::ephemeral::{ListingHints, ListingState, MarkMove};
 use crate::store::{IdRange, Mailbox, StoreError};
 
 /// Rows that one read of the store asks for, at least: a listing of ten new messages reads a few more, and a long
@@ -35,6 +40,23 @@ pub struct ListingTimes {
     pub ahead: Duration,
     /// How often a listing starts from the beginning of retention, of this client: with its jitter.
     pub reconcile_interval: Duration,
+    /// How often a listing is a full merge though arrivals could be relied on, of this client: with its jitter.
+    pub merge_interval: Duration,
+}
+
+impl ListingTimes {
+    /// Tells whether it is time for a full merge.
+    fn merge_is_due(&self, hints: &ListingHints) -> bool {
+        // A pod whose clock is ahead may have written a time that is yet to come: as far away, it is as good as none.
+        let is_recent = |merged: UnixMillis| {
+            merged.since(self.now) < self.merge_interval && self.now.since(merged) < self.merge_interval
+        };
+        !hints.merged.is_some_and(is_recent) || self.reconciliation_is_due(hints)
+    }
+
+    fn reconciliation_is_due(&self, hints: &ListingHints) -> bool {
+        hints.reconciled.is_none_or(|reconciled| self.now.since(reconciled) >= self.reconcile_interval)
+    }
 }
 
 /// What a listing found.
@@ -52,9 +74,41 @@ pub struct Listed {
     pub derived: bool,
     /// Whether it read from the beginning of retention because it was time to.
     pub reconciled: bool,
+    /// Where the client's arrival mark goes, if it moves.
+    pub mark: Option<MarkMove>,
+    /// Set where that is to be found out by another look at the arrivals: those of them that the merge saw fetched.
+    pub look_again: Option<HashSet<MessageId>>,
 }
 
-/// Computes what is new for a client.
+/// Computes what is new for a client, by arrivals if they can be relied on and the last full merge is recent enough.
+///
+/// # Errors
+/// [`StoreError`] of a read; nothing is changed then.
+pub async fn list(
+    mailbox: &dyn Mailbox,
+    client: &ClientAddress,
+    state: &ListingState,
+    limit: usize,
+    times: &ListingTimes,
+) -> Result<Listed, StoreError> {
+    let Some(arrivals) = &state.arrivals else {
+        return list_new(mailbox, client, state.hints, limit, times).await;
+    };
+    if let Some(mark) = arrivals.mark
+        && !times.merge_is_due(&state.hints)
+    {
+        return arrivals::list(mailbox, client, mark, &arrivals.after, limit).await;
+    }
+    let sought = arrivals.after.iter().map(|arrival| arrival.item.id).collect();
+    let (mut listed, fetched) = full_merge(mailbox, client, state.hints, limit, times, &sought).await?;
+    match arrivals::after_merge(arrivals, &listed, &fetched, times.now) {
+        AfterMerge::Mark(moved) => listed.mark = moved,
+        AfterMerge::LookAgain => listed.look_again = Some(fetched),
+    }
+    Ok(listed)
+}
+
+/// Computes what is new for a client by a full merge.
 ///
 /// Starts after last known good; or at the beginning of retention, where that is unknown or it is time to reconcile.
 ///
@@ -67,9 +121,20 @@ pub async fn list_new(
     limit: usize,
     times: &ListingTimes,
 ) -> Result<Listed, StoreError> {
+    Ok(full_merge(mailbox, client, hints, limit, times, &HashSet::new()).await?.0)
+}
+
+/// The full merge. Tells too which of the ids that are `sought` it saw fetched.
+async fn full_merge(
+    mailbox: &dyn Mailbox,
+    client: &ClientAddress,
+    hints: ListingHints,
+    limit: usize,
+    times: &ListingTimes,
+    sought: &HashSet<MessageId>,
+) -> Result<(Listed, HashSet<MessageId>), StoreError> {
     let retention_start = times.now.minus(times.retention);
-    let reconcile_due =
-        hints.reconciled.is_none_or(|reconciled| times.now.since(reconciled) >= times.reconcile_interval);
+    let reconcile_due = times.reconciliation_is_due(&hints);
     let start = match hints.last_known_good {
         Some(good) if !reconcile_due => good.max(retention_start),
         _ => retention_start,
@@ -78,7 +143,7 @@ pub async fn list_new(
     // A pod whose clock is ahead may have accepted ids that are ahead of this one's by twice as much.
     let until = times.now.plus(times.ahead * 2 + times.inconsistent_window);
 
-    let merge = merge(mailbox, client, IdRange::later_than(start, until), limit).await?;
+    let merge = merge(mailbox, client, IdRange::later_than(start, until), limit, sought).await?;
 
     let known_good = hints.last_known_good;
     let stragglers =
@@ -89,20 +154,24 @@ pub async fn list_new(
     let passed_known_good =
         merge.oldest_unfetched().is_none_or(|oldest| known_good.is_some_and(|good| oldest.time() > good));
     let reconciled = start == retention_start && (known_good.is_none() || passed_known_good);
-    Ok(Listed {
+    let listed = Listed {
         more: merge.more,
         items: merge.items,
-        hints: ListingHints { last_known_good, reconciled: reconciled.then_some(times.now) },
+        hints: ListingHints { last_known_good, reconciled: reconciled.then_some(times.now), merged: Some(times.now) },
         stragglers,
         derived: known_good.is_none(),
         reconciled: known_good.is_some() && reconcile_due,
-    })
+        mark: None,
+        look_again: None,
+    };
+    Ok((listed, merge.sought_and_fetched))
 }
 
 struct Merge {
     items: Vec<Item>,
     more: bool,
     last_fetched_before: Option<MessageId>,
+    sought_and_fetched: HashSet<MessageId>,
 }
 
 impl Merge {
@@ -133,10 +202,12 @@ async fn merge(
     client: &ClientAddress,
     range: IdRange,
     limit: usize,
+    sought: &HashSet<MessageId>,
 ) -> Result<Merge, StoreError> {
     let page = (limit + 1).clamp(PAGE_MIN, PAGE_MAX);
     let mut fetched = FetchedStream { client, range, page, ids: Vec::new().into_iter(), next: None, done: false };
-    let mut merge = Merge { items: Vec::new(), more: false, last_fetched_before: None };
+    let mut merge =
+        Merge { items: Vec::new(), more: false, last_fetched_before: None, sought_and_fetched: HashSet::new() };
     let mut rest = range;
     // Both streams begin at once: on a remote store that is one trip's time instead of two.
     let (first, begun) = futures_util::future::join(
@@ -155,6 +226,9 @@ async fn merge(
             if fetched.contains(mailbox, &item.id).await? {
                 if merge.items.is_empty() {
                     merge.last_fetched_before = Some(item.id);
+                }
+                if sought.contains(&item.id) {
+                    merge.sought_and_fetched.insert(item.id);
                 }
             } else if merge.items.len() == limit {
                 merge.more = true;

@@ -1,6 +1,6 @@
 //! Delivery: send, list what is new, read, confirm, acknowledge. The algorithm and why it holds: `docs/delivery.md`.
 //!
-//! Owns: when an id is acceptable, who may read a message, what is new for a client, hints and wake-ups.
+//! Owns: when an id is acceptable, who may read a message, what is new for a client, hints, arrivals and wake-ups.
 //! Refuses to know: HTTP, signatures, how anything is stored.
 //!
 //! Invariant I-8: an `Ok` of [`Delivery::send`] or [`Delivery::acknowledge`] means that the message is durably stored
@@ -8,9 +8,12 @@
 //!
 //! Invariant I-9: reading changes nothing. Only a confirmation marks a message fetched.
 
+mod arrivals;
 pub mod listing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_arrivals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +25,19 @@ use countersign_protocol::id::{ClientAddress, OrganizationId, UserId};
 use countersign_protocol::limits::Limits;
 use countersign_protocol::message_id::MessageId;
 use countersign_protocol::time::UnixMillis;
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::ephemeral::{Ephemeral, EphemeralError, ListingHints};
+use crate::coalesce::{Flights, Joined};
+use crate::ephemeral::{Ephemeral, EphemeralError, Learned, ListingState, SessionId};
 use crate::store::{Mailbox, StoreError, StoredMessage};
-use listing::{Listed, ListingTimes, list_new};
+use listing::{Listed, ListingTimes};
+
+/// Hints that may be on their way to the ephemeral store at once, after their request's answer. Beyond it they are
+/// dropped: a message then arrives for its recipients with their next full merge.
+const HINTS_UNDER_WAY: usize = 4_096;
 
 /// Why delivery refuses or fails.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +51,9 @@ pub enum DeliveryError {
     /// There is no such message for this user.
     #[error("there is no such message for this user")]
     NotFound,
+    /// The session of a waiting listing has ended.
+    #[error("the session has ended")]
+    SessionEnded,
     /// The store failed.
     #[error("the message store failed")]
     Store(#[from] StoreError),
@@ -72,10 +86,28 @@ pub struct NewMessages {
     pub more: bool,
 }
 
+/// A listing that a client asks for.
+#[derive(Clone, Debug)]
+pub struct ListingRequest {
+    /// The client.
+    pub client: ClientAddress,
+    /// The session that it was admitted under.
+    pub session: SessionId,
+    /// What its admission brought.
+    pub state: ListingState,
+    /// How many items it wants at most.
+    pub limit: usize,
+    /// How long it waits, if nothing is new.
+    pub wait: Option<Duration>,
+}
+
 /// What delivery tells whoever counts.
 pub trait DeliveryObserver: Send + Sync {
     /// A listing was computed.
     fn listed(&self, listed: &Listed);
+
+    /// A hint was lost on its way to the ephemeral store: an arrival, or what a listing learned.
+    fn hint_lost(&self);
 }
 
 /// The numbers that delivery works with.
@@ -85,6 +117,8 @@ pub struct DeliverySettings {
     pub limits: Limits,
     /// How often, on average, each client's listing starts from the beginning of retention.
     pub reconcile_interval: Duration,
+    /// How often, at most, each client's listing is a full merge though arrivals could be relied on.
+    pub merge_interval: Duration,
     /// How often a waiting listing looks though nobody woke it.
     pub poll_interval: Duration,
 }
@@ -97,19 +131,29 @@ pub struct Delivery {
     clock: Arc<dyn Clock>,
     observer: Arc<dyn DeliveryObserver>,
     settings: Arc<DeliverySettings>,
+    /// Where hints go on that outlive their request.
+    tasks: TaskTracker,
+    hints: Arc<Semaphore>,
+    /// Contents that are being read: many recipients that ask for one message at once read it once.
+    reads: Flights<(OrganizationId, MessageId), MessageRead>,
 }
 
+type MessageRead = Result<Option<Arc<StoredMessage>>, Arc<StoreError>>;
+
 impl Delivery {
-    /// Puts delivery together.
+    /// Puts delivery together. `tasks` is where it finishes what no answer waits for.
     #[must_use]
     pub fn new(
         mailbox: Arc<dyn Mailbox>,
         ephemeral: Arc<dyn Ephemeral>,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn DeliveryObserver>,
+        tasks: TaskTracker,
         settings: DeliverySettings,
     ) -> Self {
-        Self { mailbox, ephemeral, clock, observer, settings: Arc::new(settings) }
+        let hints = Arc::new(Semaphore::new(HINTS_UNDER_WAY));
+        let settings = Arc::new(settings);
+        Self { mailbox, ephemeral, clock, observer, settings, tasks, hints, reads: Flights::default() }
     }
 
     /// Sends a message. A repeat with the same id stores nothing twice.
@@ -167,30 +211,28 @@ impl Delivery {
         Ok(())
     }
 
-    /// Lists what is new for a client, oldest first. With `wait` and nothing new, returns when something is, or when
+    /// Lists what is new for a client, oldest first. If it waits and nothing is new, returns when something is, or when
     /// the time or `patience` is over: whichever comes first.
     ///
     /// # Errors
-    /// A failure of a store, after which nothing is changed.
+    /// A failure of a store, after which nothing is changed; [`DeliveryError::SessionEnded`] while it waited.
     pub async fn list(
         &self,
-        client: &ClientAddress,
-        hints: ListingHints,
-        limit: usize,
-        wait: Option<Duration>,
+        request: ListingRequest,
         patience: impl Future<Output = ()> + Send,
     ) -> Result<NewMessages, DeliveryError> {
-        let Some(wait) = wait else {
-            return Ok(self.list_once(client, hints, limit).await?.0);
-        };
-        // Subscribed before the first look, so nothing can arrive unnoticed in between.
+        let ListingRequest { client, session, state, limit, wait } = request;
+        let enough = tokio::time::sleep(wait.unwrap_or_default());
+        let new = self.list_once(&client, session, &state, limit).await?;
+        if wait.is_none() || !new.items.is_empty() {
+            return Ok(new);
+        }
         let mut wake_up = self.ephemeral.wake_up(client.organization, client.user).await?;
-        let enough = tokio::time::sleep(wait);
         tokio::pin!(enough, patience);
-        let mut hints = hints;
         loop {
-            let (new, advanced) = self.list_once(client, hints, limit).await?;
-            hints = advanced;
+            // After it has subscribed, so nothing can arrive unnoticed in between.
+            let state = self.ephemeral.listing_state(&client, session).await?.ok_or(DeliveryError::SessionEnded)?;
+            let new = self.list_once(&client, session, &state, limit).await?;
             if !new.items.is_empty() {
                 return Ok(new);
             }
@@ -213,12 +255,21 @@ impl Delivery {
         user: UserId,
         id: MessageId,
     ) -> Result<Bytes, DeliveryError> {
-        match self.mailbox.message(organization, id).await? {
-            Some(message)
-                if self.is_kept(&id)
-                    && (message.sender == user || message.recipients.binary_search(&user).is_ok()) =>
-            {
-                Ok(message.content)
+        if !self.is_kept(&id) {
+            return Err(DeliveryError::NotFound);
+        }
+        let read = || {
+            let mailbox = Arc::clone(&self.mailbox);
+            async move { Ok(mailbox.message(organization, id).await?.map(Arc::new)) }
+        };
+        let held = match self.reads.join((organization, id), read).await {
+            // It may have been stored since that read began.
+            Joined::Joined(Ok(None)) => read().await,
+            Joined::Joined(held) | Joined::Began(held) => held,
+        };
+        match held.map_err(StoreError::shared)? {
+            Some(message) if message.sender == user || message.recipients.binary_search(&user).is_ok() => {
+                Ok(message.content.clone())
             }
             _ => Err(DeliveryError::NotFound),
         }
@@ -242,30 +293,64 @@ impl Delivery {
 
     async fn deliver(&self, message: &StoredMessage) -> Result<(), DeliveryError> {
         self.mailbox.put(message).await?;
-        self.ephemeral.wake(message.organization, &message.recipients).await;
+        let (ephemeral, now) = (Arc::clone(&self.ephemeral), self.clock.now());
+        let (organization, recipients, item) = (message.organization, message.recipients.clone(), message.item());
+        self.hint(async move { ephemeral.arrived(organization, &recipients, &item, now).await });
         Ok(())
     }
 
     async fn list_once(
         &self,
         client: &ClientAddress,
-        hints: ListingHints,
+        session: SessionId,
+        state: &ListingState,
         limit: usize,
-    ) -> Result<(NewMessages, ListingHints), DeliveryError> {
+    ) -> Result<NewMessages, DeliveryError> {
+        let settings = &self.settings;
         let times = ListingTimes {
             now: self.clock.now_millis(),
-            inconsistent_window: self.settings.limits.inconsistent_window,
-            retention: self.settings.limits.retention,
-            ahead: self.settings.limits.message_id_ahead,
-            reconcile_interval: jittered(self.settings.reconcile_interval, client),
+            inconsistent_window: settings.limits.inconsistent_window,
+            retention: settings.limits.retention,
+            ahead: settings.limits.message_id_ahead,
+            reconcile_interval: settings.reconcile_interval.mul_f64(0.75 + 0.5 * place_of(client)),
+            merge_interval: settings.merge_interval.mul_f64(0.5 + 0.5 * place_of(client)),
         };
-        let listed = list_new(&*self.mailbox, client, hints, limit, &times).await?;
+        let listed = listing::list(&*self.mailbox, client, state, limit, &times).await?;
         self.observer.listed(&listed);
-        let advanced = hints.max(listed.hints);
-        if advanced != hints {
-            self.ephemeral.advance_hints(client, advanced).await?;
+        let (ephemeral, client) = (Arc::clone(&self.ephemeral), *client);
+        let mut learned = Learned { hints: listed.hints, mark: listed.mark };
+        if let Some(fetched) = listed.look_again {
+            let items = listed.items.clone();
+            self.hint(async move {
+                let state = ephemeral.listing_state(&client, session).await?.unwrap_or_default();
+                let look = |arrivals| arrivals::mark_after_merge(arrivals, &items, listed.more, &fetched);
+                learned.mark = state.arrivals.as_ref().and_then(look);
+                ephemeral.remember(&client, &learned).await
+            });
+        } else if state.hints.max(learned.hints) != state.hints || learned.mark.is_some() {
+            self.hint(async move { ephemeral.remember(&client, &learned).await });
         }
-        Ok((NewMessages { items: listed.items, more: listed.more }, advanced))
+        Ok(NewMessages { items: listed.items, more: listed.more })
+    }
+
+    /// Sends a hint to the ephemeral store, and lets nobody wait for it.
+    fn hint(&self, hint: impl Future<Output = Result<(), EphemeralError>> + Send + 'static) {
+        let observer = Arc::clone(&self.observer);
+        let Ok(permit) = Arc::clone(&self.hints).try_acquire_owned() else {
+            observer.hint_lost();
+            return;
+        };
+        let mut hint = Box::pin(async move {
+            if let Err(error) = hint.await {
+                observer.hint_lost();
+                tracing::debug!(error = &error as &dyn std::error::Error, "a hint was lost");
+            }
+            drop(permit);
+        });
+        // Begun at once: in memory it is done by then, and elsewhere on its way before the answer is.
+        if hint.as_mut().now_or_never().is_none() {
+            self.tasks.spawn(hint);
+        }
     }
 
     fn check_window(&self, id: &MessageId) -> Result<(), DeliveryError> {
@@ -286,8 +371,8 @@ impl Delivery {
     }
 }
 
-/// Spreads the clients' reconciliations over half an interval around its length, each client always at its own place.
-fn jittered(interval: Duration, client: &ClientAddress) -> Duration {
+/// Spreads what the clients do from time to time: each has its own place in `[0, 1)`.
+fn place_of(client: &ClientAddress) -> f64 {
     let [first, ..] = *client.client.as_bytes();
-    interval.mul_f64(0.75 + 0.5 * f64::from(first) / 256.0)
+    f64::from(first) / 256.0
 }

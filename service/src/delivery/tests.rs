@@ -6,27 +6,32 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use countersign_protocol::id::ClientId;
+use countersign_protocol::session_key::SessionKey;
 use countersign_protocol::time::UnixMicros;
 use proptest::prelude::*;
 
+use super::listing::list_new;
 use super::*;
 use crate::clock::ManualClock;
 use crate::ephemeral::local::LocalEphemeral;
+use crate::ephemeral::{ListingHints, Session};
 use crate::store::memory::MemoryStore;
 use crate::store::{IdRange, Store, memory};
 
-const ORGANIZATION: OrganizationId = OrganizationId::from_bytes([1; 16]);
-const SENDER: UserId = UserId::from_bytes([2; 16]);
-const RECIPIENT: UserId = UserId::from_bytes([3; 16]);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const ORGANIZATION: OrganizationId = OrganizationId::from_bytes([1; 16]);
+pub(super) const SENDER: UserId = UserId::from_bytes([2; 16]);
+pub(super) const RECIPIENT: UserId = UserId::from_bytes([3; 16]);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-struct Silent;
+pub(super) struct Silent;
 
 impl DeliveryObserver for Silent {
     fn listed(&self, _: &Listed) {}
+
+    fn hint_lost(&self) {}
 }
 
-fn client(number: u8) -> ClientAddress {
+pub(super) fn client(number: u8) -> ClientAddress {
     ClientAddress { organization: ORGANIZATION, user: RECIPIENT, client: ClientId::from_bytes([number; 16]) }
 }
 
@@ -38,7 +43,7 @@ fn id_at(time: UnixMillis, content: &[u8]) -> MessageId {
     MessageId::of_message(&ORGANIZATION, &SENDER, time, &[RECIPIENT], &Sha256Digest::of(content))
 }
 
-fn stored(time: UnixMillis, content: &'static [u8]) -> StoredMessage {
+pub(super) fn stored(time: UnixMillis, content: &'static [u8]) -> StoredMessage {
     StoredMessage {
         organization: ORGANIZATION,
         id: id_at(time, content),
@@ -57,6 +62,7 @@ fn times(now: u64, window: u64) -> ListingTimes {
         retention: 14 * DAY,
         ahead: Duration::from_secs(30),
         reconcile_interval: DAY / 4,
+        merge_interval: Duration::from_secs(30),
     }
 }
 
@@ -149,6 +155,10 @@ impl Mailbox for OneOfThreeServers<'_> {
         limit: usize,
     ) -> Result<Vec<MessageId>, StoreError> {
         self.everything.fetched(client, range, limit).await
+    }
+
+    async fn fetched_among(&self, client: &ClientAddress, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+        self.everything.fetched_among(client, ids).await
     }
 }
 
@@ -258,14 +268,17 @@ struct World {
     ephemeral: Arc<LocalEphemeral>,
 }
 
-const NOW: UnixMicros = UnixMicros(1_795_400_000_000_000);
+const SENDERS_CLIENT: ClientAddress =
+    ClientAddress { organization: ORGANIZATION, user: SENDER, client: ClientId::from_bytes([9; 16]) };
+pub(super) const NOW: UnixMicros = UnixMicros(1_795_400_000_000_000);
 
-fn world() -> World {
+async fn world() -> World {
     let clock = Arc::new(ManualClock::at(NOW));
     let ephemeral = Arc::new(LocalEphemeral::default());
     let settings = DeliverySettings {
         limits: Limits::default(),
         reconcile_interval: DAY / 4,
+        merge_interval: Duration::from_secs(30),
         poll_interval: Duration::from_secs(3_600),
     };
     let delivery = Delivery::new(
@@ -273,9 +286,25 @@ fn world() -> World {
         Arc::clone(&ephemeral) as Arc<dyn Ephemeral>,
         Arc::clone(&clock) as Arc<dyn Clock>,
         Arc::new(Silent),
+        TaskTracker::new(),
         settings,
     );
+    for client in [client(1), client(2), SENDERS_CLIENT] {
+        ephemeral.begin_session(&client, session(&client), NOW).await.unwrap();
+    }
     World { delivery, clock, ephemeral }
+}
+
+pub(super) fn session(client: &ClientAddress) -> Session {
+    let expires = NOW.plus(30 * DAY);
+    Session { id: SessionId(*client.client.as_bytes()), key: SessionKey::from_bytes([7; 32]), expires, since: 0 }
+}
+
+/// What a client asks for, with what its admission brings.
+pub(super) async fn request(ephemeral: &dyn Ephemeral, client: &ClientAddress, limit: usize) -> ListingRequest {
+    let session = session(client).id;
+    let state = ephemeral.listing_state(client, session).await.unwrap().expect("the session was begun");
+    ListingRequest { client: *client, session, state, limit, wait: None }
 }
 
 fn outgoing(time: UnixMillis, content: &'static [u8]) -> Outgoing {
@@ -289,12 +318,13 @@ fn outgoing(time: UnixMillis, content: &'static [u8]) -> Outgoing {
 }
 
 async fn list(world: &World, client: &ClientAddress) -> Vec<Item> {
-    world.delivery.list(client, ListingHints::default(), 1_000, None, pending()).await.unwrap().items
+    let request = request(&*world.ephemeral, client, 1_000).await;
+    world.delivery.list(request, pending()).await.unwrap().items
 }
 
 #[tokio::test]
 async fn a_message_stays_new_until_its_client_confirms_it() {
-    let world = world();
+    let world = world().await;
     let [one, sibling] = [client(1), client(2)];
     let sent = outgoing(NOW.to_millis(), b"hello");
     world.delivery.send(sent.clone()).await.unwrap();
@@ -312,7 +342,7 @@ async fn a_message_stays_new_until_its_client_confirms_it() {
 
 #[tokio::test]
 async fn an_id_is_accepted_exactly_within_its_window() {
-    let world = world();
+    let world = world().await;
     let now = NOW.to_millis();
     let at = |time| world.delivery.send(outgoing(time, b"edge"));
     let (behind, ahead) = (Duration::from_secs(60), Duration::from_secs(30));
@@ -326,7 +356,7 @@ async fn an_id_is_accepted_exactly_within_its_window() {
 
 #[tokio::test]
 async fn an_id_of_other_content_or_recipients_is_refused() {
-    let world = world();
+    let world = world().await;
     let sent = outgoing(NOW.to_millis(), b"hello");
     let other_content = Outgoing { content: Bytes::from_static(b"hullo"), ..sent.clone() };
     let other_recipients = Outgoing { recipients: vec![SENDER], ..sent.clone() };
@@ -339,10 +369,10 @@ async fn an_id_of_other_content_or_recipients_is_refused() {
 
 #[tokio::test]
 async fn a_receipt_reaches_the_sender_and_confirms_for_one_client() {
-    let world = world();
+    let world = world().await;
     let sent = outgoing(NOW.to_millis(), b"hello");
     world.delivery.send(sent.clone()).await.unwrap();
-    let sender = ClientAddress { user: SENDER, ..client(9) };
+    let sender = SENDERS_CLIENT;
     let signature = Bytes::from_static(b"signature");
     let digest = Sha256Digest::of(&signature);
     let receipt = MessageId::of_receipt(&ORGANIZATION, &RECIPIENT, NOW.to_millis(), &sent.id, &digest);
@@ -369,7 +399,7 @@ async fn a_receipt_reaches_the_sender_and_confirms_for_one_client() {
 
 #[tokio::test]
 async fn content_is_for_sender_and_recipients_only_and_for_its_retention() {
-    let world = world();
+    let world = world().await;
     let sent = outgoing(NOW.to_millis(), b"hello");
     world.delivery.send(sent.clone()).await.unwrap();
     let read = |user| world.delivery.read(ORGANIZATION, user, sent.id);
@@ -384,31 +414,45 @@ async fn content_is_for_sender_and_recipients_only_and_for_its_retention() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_listing_returns_when_something_arrives() {
-    let world = world();
+    let world = world().await;
     let delivery = world.delivery.clone();
-    let waiting = tokio::spawn(async move {
-        let wait = Some(Duration::from_secs(55));
-        delivery.list(&client(1), ListingHints::default(), 10, wait, pending()).await.unwrap()
-    });
+    let request =
+        ListingRequest { wait: Some(Duration::from_secs(55)), ..request(&*world.ephemeral, &client(1), 10).await };
+    let waiting = tokio::spawn(async move { delivery.list(request, pending()).await.unwrap() });
     // The clock stands until every task waits: then the listing has looked once.
     tokio::time::advance(Duration::from_secs(1)).await;
 
     world.delivery.send(outgoing(NOW.to_millis(), b"hello")).await.unwrap();
 
     assert_eq!(waiting.await.unwrap().items.len(), 1);
-    assert_eq!(world.ephemeral.sweep(NOW).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_whose_session_ends_while_it_waits_gets_nothing() {
+    let world = world().await;
+    let delivery = world.delivery.clone();
+    let request =
+        ListingRequest { wait: Some(Duration::from_secs(55)), ..request(&*world.ephemeral, &client(1), 10).await };
+    let waiting = tokio::spawn(async move { delivery.list(request, pending()).await });
+    tokio::time::advance(Duration::from_secs(1)).await;
+
+    world.ephemeral.end_sessions(ORGANIZATION, RECIPIENT).await.unwrap();
+    world.delivery.send(outgoing(NOW.to_millis(), b"hello")).await.unwrap();
+
+    assert!(matches!(waiting.await.unwrap(), Err(DeliveryError::SessionEnded)));
 }
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "the runtime's clock is the paused one")]
 async fn a_waiting_listing_returns_empty_when_its_time_is_over_or_patience_ends() {
-    let world = world();
+    let world = world().await;
     let list = |wait, patience: Duration| {
-        let delivery = world.delivery.clone();
+        let (delivery, ephemeral) = (world.delivery.clone(), Arc::clone(&world.ephemeral));
         async move {
             let patience = tokio::time::sleep(patience);
             let start = tokio::time::Instant::now();
-            let new = delivery.list(&client(1), ListingHints::default(), 10, Some(wait), patience).await.unwrap();
+            let request = ListingRequest { wait: Some(wait), ..request(&*ephemeral, &client(1), 10).await };
+            let new = delivery.list(request, patience).await.unwrap();
             (new.items.len(), start.elapsed().as_secs())
         }
     };

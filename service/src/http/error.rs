@@ -320,6 +320,7 @@ fn delivery_problem(error: &DeliveryError, now: UnixMicros) -> Problem {
             )
         },
         DeliveryError::NotFound => Problem::new(ProblemType::NotFound, "There is no such message for this user."),
+        DeliveryError::SessionEnded => session_problem(&SessionError::SessionUnknown, now),
         DeliveryError::Store(error) => store_problem(error),
         DeliveryError::Ephemeral(_) => unavailable(),
     }

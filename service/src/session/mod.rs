@@ -23,7 +23,8 @@ use countersign_protocol::openpgp::EncryptionFault;
 use crate::authority::{Authority, Organization};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::ephemeral::{Ephemeral, EphemeralError, ListingHints};
+pub use crate::ephemeral::Needs;
+use crate::ephemeral::{Ephemeral, EphemeralError, ListingState, SessionId};
 use crate::openpgp::{PoolError, PublicKeyPool};
 use crate::store::{ClientPlace, Registry, StoreError};
 pub use password::PasswordRequest;
@@ -65,7 +66,9 @@ pub enum SessionError {
 #[derive(Debug)]
 pub struct Authenticated {
     client: ClientAddress,
-    hints: ListingHints,
+    session: SessionId,
+    since: u64,
+    state: ListingState,
     organization: Arc<Organization>,
 }
 
@@ -82,10 +85,16 @@ impl Authenticated {
         &self.organization
     }
 
-    /// Returns what the client's listings need not read again.
+    /// Returns which session of the client it is.
     #[must_use]
-    pub const fn hints(&self) -> ListingHints {
-        self.hints
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Takes what the client's listing begins with, if the request needed it.
+    #[must_use]
+    pub fn take_listing_state(&mut self) -> ListingState {
+        std::mem::take(&mut self.state)
     }
 }
 

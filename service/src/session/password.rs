@@ -50,8 +50,7 @@ impl Sessions {
             .ok_or(SessionError::SignatureInvalid)?;
 
         // Verified: only now may the nonce move, and a place be taken.
-        let memory = self.settings.nonce_window * 2;
-        if !self.ephemeral.admit_password(&client, nonce, now, memory).await? {
+        if !self.ephemeral.admit_password(&client, nonce, now).await? {
             return Err(SessionError::NonceReused);
         }
         let limit = self.authority.client_limit(member.client_limit);
@@ -83,7 +82,7 @@ impl Sessions {
 
         // Last, so that a failure before leaves the earlier key in force.
         let session = Session { id: SessionId(id), key, expires, since: member.sessions_since };
-        self.ephemeral.begin_session(&client, session).await?;
+        self.ephemeral.begin_session(&client, session, now).await?;
         Ok(encrypted)
     }
 }

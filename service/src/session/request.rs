@@ -3,12 +3,16 @@
 //! In two steps, since the signature can be verified before the body has arrived: who cannot sign makes the service
 //! read nothing. The nonce moves in the second step, when the body's digest was compared.
 
+use std::sync::Arc;
+
 use countersign_protocol::digest::Sha256Digest;
+use countersign_protocol::id::ClientAddress;
 use countersign_protocol::request_signature::{CoveredRequest, RequestSignature, SignatureInput};
 use countersign_protocol::time::UnixMicros;
 
 use super::{Authenticated, SessionError, Sessions};
-use crate::ephemeral::{Admission, Session};
+use crate::authority::Organization;
+use crate::ephemeral::{Admission, Needs, Recency, Session};
 
 /// A request's signature, as parsed from its headers, and what it covers.
 #[derive(Clone, Debug)]
@@ -34,7 +38,7 @@ pub struct Verified {
 impl Verified {
     /// Returns who signed.
     #[must_use]
-    pub const fn client(&self) -> &countersign_protocol::id::ClientAddress {
+    pub const fn client(&self) -> &ClientAddress {
         &self.input.client
     }
 }
@@ -54,35 +58,59 @@ impl Sessions {
         if !input.nonce.is_within(window, now) || !created_is_near {
             return Err(SessionError::NonceOutOfWindow);
         }
-        let session = self.ephemeral.session(&input.client, now).await?.ok_or(SessionError::SessionUnknown)?;
-        if !input.verifies(&request, &signature, &session.key) {
-            return Err(SessionError::SignatureInvalid);
-        }
+        let session = self.ephemeral.session(&input.client, now, Recency::Any).await?;
+        let session = match session.ok_or(SessionError::SessionUnknown)? {
+            session if input.verifies(&request, &signature, &session.key) => session,
+            // Another pod may have given the client a new key since this one looked.
+            remembered => {
+                let session = self.ephemeral.session(&input.client, now, Recency::Now).await?;
+                let session = session.ok_or(SessionError::SessionUnknown)?;
+                if session.id == remembered.id || !input.verifies(&request, &signature, &session.key) {
+                    return Err(SessionError::SignatureInvalid);
+                }
+                session
+            }
+        };
         Ok(Verified { input, session, content_digest })
     }
 
-    /// Compares the body with its digest and admits the nonce, in this order.
+    /// Compares the body with its digest and admits the nonce, in this order. Brings what the request needs next from
+    /// the same trip.
     ///
     /// # Errors
     /// [`SessionError`].
-    pub async fn admit(&self, verified: Verified, body: &[u8]) -> Result<Authenticated, SessionError> {
+    pub async fn admit(&self, verified: Verified, body: &[u8], needs: Needs) -> Result<Authenticated, SessionError> {
         let Verified { input, session, content_digest } = verified;
         if content_digest.is_some_and(|digest| digest != Sha256Digest::of(body)) {
             return Err(SessionError::SignatureInvalid);
         }
         let client = input.client;
-        let organization = self.authority.organization(client.organization).await?;
-        let organization = organization.ok_or(SessionError::SessionUnknown)?;
-        let in_force = organization.look(|fold| {
-            fold.member(&client.user).is_some_and(|member| member.active && member.sessions_since == session.since)
-        });
-        if !in_force {
-            return Err(SessionError::SessionUnknown);
-        }
-        match self.ephemeral.admit(&client, session.id, input.nonce).await? {
-            Admission::Admitted(hints) => Ok(Authenticated { client, hints, organization }),
+        let organization = self.check_in_force(&client, session.since).await?;
+        match self.ephemeral.admit(&client, session.id, input.nonce, needs).await? {
+            Admission::Admitted(state) => {
+                Ok(Authenticated { client, session: session.id, since: session.since, state, organization })
+            }
             Admission::NonceReused => Err(SessionError::NonceReused),
             Admission::SessionUnknown => Err(SessionError::SessionUnknown),
         }
+    }
+
+    /// Tells whether a session that a request was admitted under is in force still, after the request has waited.
+    ///
+    /// # Errors
+    /// [`SessionError::SessionUnknown`] if it is not.
+    pub async fn still_in_force(&self, caller: &Authenticated) -> Result<(), SessionError> {
+        self.check_in_force(&caller.client, caller.since).await.map(drop)
+    }
+
+    /// The user is active, and their sessions count from the sequence that this one began under. Holds within the
+    /// authority's freshness, whatever happened to the ephemeral store when they were ended.
+    async fn check_in_force(&self, client: &ClientAddress, since: u64) -> Result<Arc<Organization>, SessionError> {
+        let organization = self.authority.organization(client.organization).await?;
+        let organization = organization.ok_or(SessionError::SessionUnknown)?;
+        let in_force = organization.look(|fold| {
+            fold.member(&client.user).is_some_and(|member| member.active && member.sessions_since == since)
+        });
+        if in_force { Ok(organization) } else { Err(SessionError::SessionUnknown) }
     }
 }

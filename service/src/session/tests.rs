@@ -18,7 +18,7 @@ use crate::authority::AuthoritySettings;
 use crate::clock::ManualClock;
 use crate::entropy::SeededEntropy;
 use crate::ephemeral::local::LocalEphemeral;
-use crate::ephemeral::{Session, SessionId};
+use crate::ephemeral::{Needs, Session, SessionId};
 use crate::store::{Store, memory};
 
 const NOW: UnixMicros = UnixMicros(1_795_400_000_500_000);
@@ -49,7 +49,7 @@ async fn world() -> World {
     record(&world, 4, true, 4).await;
     let session =
         Session { id: SessionId([9; 16]), key: KEY, expires: NOW.plus(Duration::from_secs(86_400)), since: 4 };
-    world.ephemeral.begin_session(&CLIENT, session).await.unwrap();
+    world.ephemeral.begin_session(&CLIENT, session, NOW).await.unwrap();
     world
 }
 
@@ -109,7 +109,7 @@ impl Sent {
             input.sign(&CoveredRequest { path: self.signed_path, ..request }, &self.key);
         let signed = Signed { input, signature, request, content_digest: Some(digest) };
         let verified = world.sessions.verify(signed).await?;
-        world.sessions.admit(verified, self.body).await
+        world.sessions.admit(verified, self.body, Needs::Nothing).await
     }
 }
 
@@ -178,7 +178,8 @@ async fn a_session_ends_with_its_time() {
 async fn a_session_from_before_a_deactivation_or_new_certificate_is_over_though_nobody_ended_it() {
     for (active, sessions_since) in [(false, 5), (true, 5)] {
         let world = world().await;
-        assert!(Sent::at(NOW.0).to(&world).await.is_ok());
+        let waiting = Sent::at(NOW.0).to(&world).await.unwrap();
+        assert!(world.sessions.still_in_force(&waiting).await.is_ok());
         // Another pod changed the user and died: the log has moved, and nothing told this pod's ephemeral store.
         let fresh = World {
             sessions: sessions(&world.store, &world.ephemeral, &world.clock),
@@ -193,6 +194,8 @@ async fn a_session_from_before_a_deactivation_or_new_certificate_is_over_though_
         record(&world, 5, active, sessions_since).await;
 
         assert!(matches!(Sent::at(NOW.0 + 1).to(&fresh).await, Err(SessionError::SessionUnknown)));
+        // A request that was admitted before, and has waited since, is over too.
+        assert!(matches!(fresh.sessions.still_in_force(&waiting).await, Err(SessionError::SessionUnknown)));
     }
 }
 

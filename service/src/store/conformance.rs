@@ -18,7 +18,7 @@ use countersign_protocol::time::{UnixMicros, UnixMillis};
 use countersign_protocol::two_man_rule::UserRecord;
 use futures_util::future::join_all;
 
-use super::{Append, Claim, IdRange, Mailbox, Store, StoredMessage};
+use super::{Append, Claim, FETCHED_AMONG_MAX, IdRange, Mailbox, Store, StoredMessage};
 use crate::clock::{Clock as _, SystemClock};
 use crate::entropy::{Entropy as _, SystemEntropy};
 
@@ -69,6 +69,7 @@ suite! {
     ids_of_one_millisecond_are_all_found,
     fetched_ids_come_in_order_and_in_pages,
     fetched_belongs_to_one_client,
+    fetched_ids_are_found_among_others,
     a_large_content_is_kept_whole,
     parallel_puts_are_all_kept,
 }
@@ -476,6 +477,34 @@ pub(crate) async fn fetched_belongs_to_one_client(store: &Store) {
 
     assert_eq!(mailbox.fetched(&one, everything(), 10).await.unwrap(), [sent.id]);
     assert!(mailbox.fetched(&sibling, everything(), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn fetched_ids_are_found_among_others(store: &Store) {
+    let (mailbox, client) = (&*store.mailbox, client_of(organization(), user()));
+    let sibling = client_of(client.organization, client.user);
+    // Over two days, and two ids a millisecond.
+    let mut ids: Vec<MessageId> = (0..FETCHED_AMONG_MAX as u64)
+        .map(|step| {
+            let time = base_time().minus(Duration::from_secs(step / 2 * 3_600));
+            message(client.organization, time, &[client.user], &step.to_be_bytes()).id
+        })
+        .collect();
+    let fetched: Vec<MessageId> = ids.iter().copied().step_by(3).collect();
+    mailbox.add_fetched(&client, &fetched).await.unwrap();
+    mailbox.add_fetched(&sibling, &ids).await.unwrap();
+
+    let held = mailbox.fetched_among(&client, &ids).await.unwrap();
+    ids.reverse();
+    let reversed = mailbox.fetched_among(&client, &ids).await.unwrap();
+    let repeated = mailbox.fetched_among(&client, &[fetched[1], fetched[0], fetched[1]]).await.unwrap();
+
+    let expected: BTreeSet<MessageId> = fetched.iter().copied().collect();
+    assert_eq!(held, expected.into_iter().collect::<Vec<_>>());
+    assert_eq!(reversed, held);
+    assert_eq!(repeated, BTreeSet::from([fetched[0], fetched[1]]).into_iter().collect::<Vec<_>>());
+    assert!(mailbox.fetched_among(&client, &[]).await.unwrap().is_empty());
+    let other = client_of(organization(), user());
+    assert!(mailbox.fetched_among(&other, &ids).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_large_content_is_kept_whole(store: &Store) {

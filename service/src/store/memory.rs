@@ -2,7 +2,7 @@
 //!
 //! It lasts as long as its process. Tests and simulations use it, and `COUNTERSIGN_STORE=memory:` for a try.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -194,6 +194,12 @@ impl Mailbox for MemoryStore {
         let tables = self.tables();
         let rows = tables.fetched.range((*client, range.first_bytes())..=(*client, range.last_bytes()));
         Ok(rows.take(limit).map(|(_, id)| *id).collect())
+    }
+
+    async fn fetched_among(&self, client: &ClientAddress, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+        let tables = self.tables();
+        let held = ids.iter().filter(|id| tables.fetched.contains_key(&(*client, *id.as_bytes())));
+        Ok(held.copied().collect::<BTreeSet<_>>().into_iter().collect())
     }
 }
 

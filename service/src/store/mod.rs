@@ -44,6 +44,18 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl StoreError {
+    /// Makes the error of one caller, where several wait for one call.
+    #[must_use]
+    pub fn shared(error: Arc<Self>) -> Self {
+        match &*error {
+            Self::Unavailable(_) => Self::Unavailable(error.into()),
+            Self::Timeout => Self::Timeout,
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+        }
+    }
+}
+
 /// The two halves of a store.
 #[derive(Clone)]
 pub struct Store {
@@ -242,7 +254,16 @@ pub trait Mailbox: Send + Sync {
         range: IdRange,
         limit: usize,
     ) -> Result<Vec<MessageId>, StoreError>;
+
+    /// Returns those of `ids` that a client has fetched, ordered and without repeats, by point reads: in one trip, and
+    /// whatever else the client has fetched. `ids` may come in any order and be in no mailbox; callers ask for at most
+    /// [`FETCHED_AMONG_MAX`] at once. An id that is missing from the answer may have been added a moment ago all the
+    /// same (see `docs/delivery.md`); one that is in it was added.
+    async fn fetched_among(&self, client: &ClientAddress, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError>;
 }
+
+/// The most ids that one call of [`Mailbox::fetched_among`] asks for.
+pub const FETCHED_AMONG_MAX: usize = 100;
 
 /// Chooses the place that a new client may claim, given the user's clients and their limit.
 ///

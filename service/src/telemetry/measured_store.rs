@@ -127,4 +127,8 @@ impl Mailbox for Measured<dyn Mailbox> {
     ) -> Result<Vec<MessageId>, StoreError> {
         self.time("fetched", self.inner.fetched(client, range, limit)).await
     }
+
+    async fn fetched_among(&self, client: &ClientAddress, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+        self.time("fetched_among", self.inner.fetched_among(client, ids)).await
+    }
 }

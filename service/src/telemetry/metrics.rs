@@ -24,7 +24,7 @@ const CALL_BUCKETS: [f64; 14] =
     [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// The calls of the store that are timed, by the names of their methods.
-pub const STORE_CALLS: [&str; 13] = [
+pub const STORE_CALLS: [&str; 14] = [
     "append",
     "log",
     "put_user",
@@ -38,6 +38,7 @@ pub const STORE_CALLS: [&str; 13] = [
     "items",
     "add_fetched",
     "fetched",
+    "fetched_among",
 ];
 
 /// The metrics of one process.
@@ -48,6 +49,8 @@ pub struct Metrics {
     store_calls: HashMap<&'static str, StoreCallMetrics>,
     items_listed: IntCounter,
     listings_empty: IntCounter,
+    full_merges: IntCounter,
+    hints_lost: IntCounter,
     derivations: IntCounter,
     reconciliations: IntCounter,
     stragglers: IntCounter,
@@ -75,6 +78,7 @@ impl Metrics {
     /// # Panics
     /// Never: names and labels are fixed and valid, as a test shows.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a list of metrics")]
     pub fn new() -> Self {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
@@ -150,6 +154,14 @@ impl Metrics {
             listings_empty: counter(
                 "countersign_listings_empty_total",
                 "Looks for something new that found nothing.",
+            ),
+            full_merges: counter(
+                "countersign_full_merges_total",
+                "Listings that read the mailbox; the others knew from the arrivals what is new.",
+            ),
+            hints_lost: counter(
+                "countersign_hints_lost_total",
+                "Arrivals and hints that did not reach the ephemeral store; a message is then late, not lost.",
             ),
             derivations: counter(
                 "countersign_lkg_derivations_total",
@@ -233,12 +245,19 @@ impl Default for Metrics {
 }
 
 impl DeliveryObserver for Metrics {
+    fn hint_lost(&self) {
+        self.hints_lost.inc();
+    }
+
     fn listed(&self, listed: &Listed) {
         if listed.items.is_empty() {
             self.listings_empty.inc();
         }
         self.items_listed.inc_by(listed.items.len() as u64);
         self.stragglers.inc_by(listed.stragglers as u64);
+        if listed.hints.merged.is_some() {
+            self.full_merges.inc();
+        }
         if listed.derived {
             self.derivations.inc();
         }

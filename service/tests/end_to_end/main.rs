@@ -21,3 +21,4 @@ mod sessions;
 mod statements;
 mod telemetry;
 mod tls;
+mod trips;

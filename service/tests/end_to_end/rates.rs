@@ -61,7 +61,8 @@ async fn a_request_that_is_refused_for_its_rate_uses_no_nonce() {
 async fn an_address_is_believed_only_from_trusted_proxies() {
     let strict = Setup::new().await.set("RATE_PER_ADDRESS", 20);
     let untrusted = strict.start().await;
-    let trusted = strict.clone().set("TRUSTED_PROXIES", "192.0.2.0/24, 127.0.0.0/8").start().await;
+    let trusting = strict.clone().set("STORE", "memory:").set("TRUSTED_PROXIES", "192.0.2.0/24, 127.0.0.0/8");
+    let trusted = trusting.start().await;
 
     // Without trust all requests are those of the peer, whatever they say.
     exhaust(&untrusted.http, "203.0.113.1").await;

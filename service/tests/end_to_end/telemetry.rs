@@ -11,9 +11,11 @@ use crate::support::time::eventually;
 use crate::support::world::World;
 
 /// Every metric of the service's own, with its kind.
-const METRICS: [(&str, &str); 15] = [
+const METRICS: [(&str, &str); 17] = [
     ("countersign_build_info", "gauge"),
     ("countersign_ephemeral_clients", "gauge"),
+    ("countersign_full_merges_total", "counter"),
+    ("countersign_hints_lost_total", "counter"),
     ("countersign_items_listed_total", "counter"),
     ("countersign_listings_empty_total", "counter"),
     ("countersign_lkg_derivations_total", "counter"),

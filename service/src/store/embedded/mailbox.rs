@@ -391,4 +391,17 @@ impl Mailbox for EmbeddedMailbox {
         }
         Ok(ids)
     }
+
+    async fn fetched_among(&self, client: &ClientAddress, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+        let mut wanted = ids.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut held = self.pending.fetched_among(client, &wanted);
+        wanted.retain(|id| held.binary_search(id).is_err());
+        if !wanted.is_empty() {
+            held.extend(self.tables.fetched_among(client, &wanted)?);
+            held.sort_unstable();
+        }
+        Ok(held)
+    }
 }

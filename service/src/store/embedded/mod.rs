@@ -75,6 +75,34 @@ pub fn open(
     Ok((store, Sweeper { tables, oldest, threads, registry_thread, lock }))
 }
 
+/// How a directory is found by who does not open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing is there yet.
+    Absent,
+    /// A store that no process uses.
+    Free,
+    /// A store that a process uses.
+    InUse,
+}
+
+/// Looks whether a store is in a directory, and in use. Changes nothing.
+///
+/// # Errors
+/// The system's, where the store is there and this user may not write to it.
+pub fn examine(directory: &Path) -> std::io::Result<State> {
+    let lock = match File::options().write(true).open(directory.join("lock")) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(State::Absent),
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock() {
+        Ok(()) => Ok(State::Free),
+        Err(TryLockError::WouldBlock) => Ok(State::InUse),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 impl Sweeper {
     /// Sweeps now and then, until `stop`; then merges what is pending and closes the store.
     pub async fn run(self, stop: CancellationToken) {

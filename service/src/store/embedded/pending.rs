@@ -135,4 +135,15 @@ impl Pending {
         });
         rows.into_iter().flatten().flatten().collect()
     }
+
+    /// Returns those of `ids` that are here, in their order.
+    pub(super) fn fetched_among(&self, client: &ClientAddress, ids: &[MessageId]) -> Vec<MessageId> {
+        let generations = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let both = || std::iter::once(&generations.active).chain(generations.merging.as_deref());
+        let held = ids.iter().filter(|id| {
+            let key = fetched_key(client, *id.as_bytes());
+            both().any(|generation| generation.fetched.contains(&key))
+        });
+        held.copied().collect()
+    }
 }

@@ -169,6 +169,29 @@ impl Tables {
         Ok(ids)
     }
 
+    /// Returns those of `ids` that are here, in their order, which is ascending.
+    pub(super) fn fetched_among(
+        &self,
+        client: &ClientAddress,
+        ids: &[MessageId],
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let mut held = Vec::new();
+        for ids in ids.chunk_by(|one, next| Day::of(one.time()) == Day::of(next.time())) {
+            let Some(database) = ids.first().and_then(|id| self.day(Day::of(id.time()))) else { continue };
+            let mut read = || -> Result<(), redb::Error> {
+                let Some(table) = existing(database.begin_read()?.open_table(FETCHED))? else { return Ok(()) };
+                for id in ids {
+                    if table.get(fetched_key(client, *id.as_bytes()))?.is_some() {
+                        held.push(*id);
+                    }
+                }
+                Ok(())
+            };
+            read().map_err(engine)?;
+        }
+        Ok(held)
+    }
+
     fn days_of(&self, range: IdRange) -> Vec<Arc<Database>> {
         let (first, last) = range.times();
         let days = self.days.read().unwrap_or_else(PoisonError::into_inner);

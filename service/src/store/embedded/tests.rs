@@ -92,6 +92,14 @@ mod merged {
         ) -> Result<Vec<MessageId>, StoreError> {
             self.inner.fetched(client, range, limit).await
         }
+
+        async fn fetched_among(
+            &self,
+            client: &ClientAddress,
+            ids: &[MessageId],
+        ) -> Result<Vec<MessageId>, StoreError> {
+            self.inner.fetched_among(client, ids).await
+        }
     }
 
     async fn fixture() -> (Store, tempfile::TempDir) {

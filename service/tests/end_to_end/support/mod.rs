@@ -9,4 +9,5 @@ pub(crate) mod organization;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod time;
+pub(crate) mod valkey;
 pub(crate) mod world;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::gnupg::keys;
 use super::http::{Http, Seen, Version};
 use super::time::{eventually, soon};
+use super::valkey::{Mode, Valkey};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_countersignd");
 
@@ -30,13 +31,36 @@ impl Setup {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let file = directory.path().join("super-administrators.asc");
         std::fs::write(&file, keys().await.super_administrators()).unwrap();
-        Self { directory, variables: Vec::new() }
+        let setup = Self { directory, variables: Vec::new() }
             .set("LISTEN", "127.0.0.1:0")
             .set("ADMIN_LISTEN", "127.0.0.1:0")
             .set("STORE", "memory:")
             .set("LOG_FORMAT", "json")
             .set("DRAIN_DELAY", "0s")
-            .set("SUPER_ADMINISTRATORS", file.to_str().unwrap())
+            .set("SUPER_ADMINISTRATORS", file.to_str().unwrap());
+        setup.with_chosen_store().with_chosen_ephemeral()
+    }
+
+    /// The whole suite runs over the store that `COUNTERSIGN_TEST_STORE` names, but for tests that name one.
+    fn with_chosen_store(self) -> Self {
+        match std::env::var("COUNTERSIGN_TEST_STORE").as_deref() {
+            Err(_) | Ok("memory") => self,
+            Ok("embedded") => self.embedded(),
+            Ok(other) => panic!("COUNTERSIGN_TEST_STORE is memory or embedded, and not {other}"),
+        }
+    }
+
+    /// And over what `COUNTERSIGN_TEST_EPHEMERAL` names.
+    fn with_chosen_ephemeral(self) -> Self {
+        let mode = match std::env::var("COUNTERSIGN_TEST_EPHEMERAL").as_deref() {
+            Err(_) | Ok("local") => return self,
+            Ok("valkey") => Mode::Single,
+            Ok("valkey-cluster") => Mode::Cluster,
+            Ok(other) => panic!("COUNTERSIGN_TEST_EPHEMERAL is local, valkey or valkey-cluster, and not {other}"),
+        };
+        let url = Valkey::shared(mode).url();
+        // The machine that runs all tests at once is slow.
+        self.set("EPHEMERAL", url).set("VALKEY_TIMEOUT", "10s")
     }
 
     /// Sets a variable, without its `COUNTERSIGN_`.

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Valkey on this machine, for tests and for trying things: in a folder of its own, on free ports of the loopback.
+#
+#   valkey.sh single [option value]…     one server
+#   valkey.sh cluster [option value]…    three primaries and three replicas
+#
+# Options are valkey-server's, such as: --maxmemory 100mb. An @ stands for a second free port: 10000 above the first.
+# Writes a line `<port> <pid>` for each server, then `ready`, and runs until its standard input ends; then everything is
+# stopped and removed. So whatever starts it and ends, in whatever way, leaves nothing behind.
+set -euo pipefail
+
+mode=${1:-}
+[[ $mode == single || $mode == cluster ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
+shift
+server=$(command -v valkey-server || command -v valkey-check-rdb) ||
+  { echo "valkey-server is missing: scripts/install-packages.sh installs it." >&2 && exit 1; }
+
+folder=$(mktemp -d)
+pids=() ports=()
+stop() {
+  local pid
+  for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+  done
+  rm -rf "$folder"
+}
+trap stop EXIT
+trap 'exit 1' INT TERM HUP
+
+# Starts a server on a port that is free, and the port 10000 above it too.
+start() {
+  local port pid attempt
+  for attempt in {1..50}; do
+    port=$((20000 + RANDOM % 10000))
+    mkdir -p "$folder/$port"
+    (exec -a valkey-server "$server" --port "$port" --bind 127.0.0.1 --dir "$folder/$port" --save '' --appendonly no \
+      --maxmemory-policy noeviction --logfile log "${@/#@/$((port + 10000))}" </dev/null >/dev/null 2>&1) &
+    pid=$!
+    # Its end is nothing to write about.
+    disown "$pid"
+    while kill -0 "$pid" 2>/dev/null; do
+      if [[ $(valkey-cli -p "$port" INFO server 2>/dev/null) == *"process_id:$pid"* ]]; then
+        pids+=("$pid") ports+=("$port")
+        return
+      fi
+      sleep 0.02
+    done
+    rm -rf "${folder:?}/$port"
+  done
+  echo "no server could be started in $attempt attempts" >&2
+  exit 1
+}
+
+if [[ $mode == single ]]; then
+  start "$@"
+else
+  for _ in {1..6}; do
+    start --cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 2000 "$@"
+  done
+  valkey-cli --cluster create "${ports[@]/#/127.0.0.1:}" --cluster-replicas 1 --cluster-yes >"$folder/create.log" 2>&1 ||
+    { cat "$folder/create.log" >&2 && exit 1; }
+  for port in "${ports[@]}"; do
+    until [[ $(valkey-cli -p "$port" CLUSTER INFO) == *cluster_state:ok* ]]; do sleep 0.02; done
+    until [[ $(valkey-cli -p "$port" INFO replication) =~ role:master|master_link_status:up ]]; do sleep 0.02; done
+  done
+fi
+for index in "${!pids[@]}"; do echo "${ports[index]} ${pids[index]}"; done
+echo ready
+cat >/dev/null

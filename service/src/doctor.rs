@@ -1,0 +1,83 @@
+//! `countersignd doctor`: looks at everything that the settings name, and says in words what is wrong.
+//!
+//! Changes nothing: it may run beside a service that serves.
+
+use crate::app::{read_super_administrators, valkey_settings};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{EphemeralUrl, Settings, StoreUrl};
+use crate::ephemeral::valkey::{self, Finding};
+use crate::http::tls::ReloadingCertificate;
+use crate::store::embedded;
+
+/// Runs all checks.
+pub async fn examine(settings: &Settings) -> Vec<Finding> {
+    let clock = SystemClock;
+    let mut findings = vec![Finding::passed("the settings are valid")];
+    findings.push(super_administrators(settings));
+    findings.extend(tls(settings));
+    findings.extend(store(settings));
+    findings.extend(ephemeral(settings, &clock).await);
+    findings
+}
+
+fn super_administrators(settings: &Settings) -> Finding {
+    let Some(path) = &settings.super_administrators else {
+        return Finding::failed(
+            "no super-administrators are configured: nobody can create an organization. Set super_administrators",
+        );
+    };
+    match read_super_administrators(path) {
+        Ok(certificates) => Finding::passed(format!("there are {} super-administrators", certificates.len())),
+        Err(error) => Finding::failed(in_words(&error)),
+    }
+}
+
+fn tls(settings: &Settings) -> Option<Finding> {
+    let files = settings.tls()?;
+    Some(match ReloadingCertificate::load(files) {
+        Ok(_) => Finding::passed("the TLS certificate and its key can be used"),
+        Err(error) => Finding::failed(format!("the TLS certificate cannot be used: {}", in_words(&error))),
+    })
+}
+
+fn store(settings: &Settings) -> Vec<Finding> {
+    match &settings.store {
+        StoreUrl::Memory => {
+            vec![Finding::failed("the store is in memory: every message is gone when the service ends. Set store")]
+        }
+        StoreUrl::Embedded(directory) => vec![match embedded::examine(directory) {
+            Ok(embedded::State::Absent) => {
+                Finding::passed(format!("a store will be made in {}", directory.display()))
+            }
+            Ok(embedded::State::Free) => {
+                Finding::passed(format!("the store in {} is there, and no service uses it", directory.display()))
+            }
+            Ok(embedded::State::InUse) => {
+                Finding::passed(format!("the store in {} is in use by a running service", directory.display()))
+            }
+            Err(error) => Finding::failed(format!(
+                "the store in {} cannot be used: {}. Check that the directory exists and belongs to this user",
+                directory.display(),
+                in_words(&error)
+            )),
+        }],
+    }
+}
+
+async fn ephemeral(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
+    match &settings.ephemeral {
+        EphemeralUrl::Local => {
+            vec![Finding::passed("sessions are kept in the one process; run no second one on the same users")]
+        }
+        EphemeralUrl::Valkey(url) => match valkey_settings(settings, url) {
+            Ok(valkey) => valkey::check(valkey, clock).await,
+            Err(error) => vec![Finding::failed(format!("{error:#}"))],
+        },
+    }
+}
+
+/// An error with its causes.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+}
