@@ -11,6 +11,7 @@ status=0
 scripts/test-by-hand.sh </dev/null 2>&1 | tee "$log" || status=1
 cargo test --workspace --locked --no-fail-fast "$@" </dev/null 2>&1 | tee -a "$log" || status=1
 scripts/test-readme.sh </dev/null 2>&1 | tee -a "$log" || status=1
+scripts/demo.sh --check </dev/null 2>&1 | tee -a "$log" || status=1
 
 # A line of each test program: `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
 read -r passed failed < <(awk '/^test result:/ {

@@ -182,7 +182,7 @@ impl LyingServer {
                 self.remember_certificates(&value);
                 self.alter_log(words, asker, &mut value)?;
             }
-            [_] if words == ["swap-certificate"] => self.swap_certificate(&mut value)?,
+            [_] if words.first() == Some(&"swap-certificate") => self.swap_certificate(words.get(1), &mut value)?,
             [_] if words == ["promote"] => promote(&mut value),
             [organization, user, "message"] => self.alter_listing(words, organization, user, &mut value)?,
             [_, _, "message", _] if words == ["alter"] => {
@@ -271,11 +271,12 @@ impl LyingServer {
         Ok(json!({"statement": statement, "signatures": [signature]}))
     }
 
-    /// Gives the last listed user Mallory's certificate.
-    fn swap_certificate(&self, page: &mut Value) -> Result<(), Failure> {
+    /// Gives a listed user Mallory's certificate.
+    fn swap_certificate(&self, user: Option<&&str>, page: &mut Value) -> Result<(), Failure> {
         let armored = self.mallory_certificate()?;
         let fingerprint = Certificate::parse(&armored)?.fingerprint().to_string();
-        if let Some(user) = page["users"].as_array_mut().and_then(|users| users.last_mut()) {
+        let users = page["users"].as_array_mut();
+        if let Some(user) = users.into_iter().flatten().find(|listed| listed["user"].as_str() == user.copied()) {
             user["certificate"] = json!(armored);
             user["fingerprint"] = json!(fingerprint);
         }

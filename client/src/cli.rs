@@ -355,10 +355,13 @@ pub(crate) struct Way {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChangeCommand {
     /// Draft a change without signing it
-    #[command(subcommand, after_long_help = "\
+    #[command(
+        subcommand,
+        after_long_help = "\
 Examples:
   countersign change draft add bob.asc --output bob.change
-  countersign change draft update bob --active no --output bob.change")]
+  countersign change draft update bob --active no --output bob.change"
+    )]
     Draft(ChangeDraftCommand),
     /// Say in words what a change is, and who has signed it
     #[command(after_long_help = "\

@@ -22,7 +22,9 @@ use crate::words;
 /// [`Error::Usage`] for a certificate that cannot be used.
 pub fn draft(certificate: &Certificate, environment: &Environment) -> Result<ChangeDraft> {
     let now = UnixMicros(environment.clock.now().to_seconds() * 1_000_000);
-    certificate.check_usable(now).map_err(|fault| Error::Usage(format!("the certificate cannot be used: {fault}")))?;
+    certificate
+        .check_usable(now)
+        .map_err(|fault| Error::Usage(format!("the certificate cannot be used: {fault}")))?;
     let organization = OrganizationId::from(random_id(&*environment.entropy));
     let user = UserId::from(random_id(&*environment.entropy));
     let change = Change::CreateOrganization { user, certificate: certificate.to_armored() };

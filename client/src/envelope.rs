@@ -38,12 +38,16 @@ pub struct ConversationId(pub Uuid);
 impl ConversationId {
     /// Returns the conversation that these people have without saying which one they mean: the same for all of them,
     /// whoever writes first.
+    ///
+    /// # Panics
+    /// Never: a SHA-256 has more bytes than a UUID.
     #[must_use]
     pub fn among(organization: &OrganizationId, people: &[UserId]) -> Self {
         let mut people = people.to_vec();
         people.sort_unstable();
         people.dedup();
-        let mut hash = Sha256::new().chain_update(b"countersign 1 conversation\n").chain_update(organization.as_bytes());
+        let mut hash =
+            Sha256::new().chain_update(b"countersign 1 conversation\n").chain_update(organization.as_bytes());
         for user in &people {
             hash.update(user.as_bytes());
         }
@@ -118,6 +122,11 @@ struct Line {
     log: Option<Head>,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    countersign_envelope: u32,
+}
+
 /// What a decrypted content turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Content {
@@ -188,10 +197,6 @@ pub fn read(mut bytes: Vec<u8>) -> Result<Content, InvalidEnvelope> {
     bytes.truncate(end);
 
     // The version first: a later one may have other fields.
-    #[derive(Deserialize)]
-    struct Version {
-        countersign_envelope: u32,
-    }
     let version: Version = serde_json::from_slice(&bytes).map_err(InvalidEnvelope::Json)?;
     if version.countersign_envelope != VERSION {
         return Err(InvalidEnvelope::Version(version.countersign_envelope));
@@ -255,8 +260,7 @@ mod tests {
     fn an_envelope_is_read_as_it_was_written() {
         let part = Part { index: 1, count: 3, size: 7, sha256: Sha256Digest::of(b"x") };
         let head = Head { sequence: 4, hash: Sha256Digest::of(b"y") };
-        let full =
-            Envelope { file_name: Some("plan.pdf".into()), part: Some(part), log: Some(head), ..envelope() };
+        let full = Envelope { file_name: Some("plan.pdf".into()), part: Some(part), log: Some(head), ..envelope() };
         for written in [envelope(), full] {
             for content in [&b""[..], b"a\nb\n", &[0, 255, 10]] {
                 let read = read(written.seal_in(content)).unwrap();

@@ -104,10 +104,12 @@ impl Output {
 
     fn cancelled(&self) -> bool {
         // 99 is "Operation cancelled", 177 is "No pinentry", 62 "Timeout"; the low 16 bits of a status code.
-        let code = |text: &str| text.split(' ').nth(1).and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xffff);
-        ["FAILURE", "ERROR"].iter().any(|keyword| {
-            self.status(keyword).filter_map(code).any(|code| matches!(code, 99 | 177 | 62 | 85))
-        }) || self.stderr.contains("Operation cancelled")
+        let code =
+            |text: &str| text.split(' ').nth(1).and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xffff);
+        ["FAILURE", "ERROR"]
+            .iter()
+            .any(|keyword| self.status(keyword).filter_map(code).any(|code| matches!(code, 99 | 177 | 62 | 85)))
+            || self.stderr.contains("Operation cancelled")
     }
 }
 
@@ -180,7 +182,12 @@ impl Gnupg {
     ///
     /// # Errors
     /// [`GnupgError`].
-    pub async fn sign(&self, certificate: &Certificate, document: &[u8], time: UnixMicros) -> Result<Vec<u8>, GnupgError> {
+    pub async fn sign(
+        &self,
+        certificate: &Certificate,
+        document: &[u8],
+        time: UnixMicros,
+    ) -> Result<Vec<u8>, GnupgError> {
         self.sign_with(certificate, document, time, &[]).await.map(|signature| signature.to_vec())
     }
 
@@ -350,16 +357,9 @@ fn unescape(text: &str) -> String {
             let digits = std::str::from_utf8(digits).ok()?;
             Some((u8::from_str_radix(digits, 16).ok()?, tail))
         });
-        match decoded {
-            Some((byte, tail)) => {
-                bytes.push(byte);
-                rest = tail;
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
+        let (byte, tail) = decoded.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = tail;
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

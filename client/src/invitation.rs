@@ -193,7 +193,10 @@ mod tests {
         text.insert(40, '\n');
         let read = Invitation::parse(&format!("  {text}\n")).unwrap();
         assert_eq!(read.server, written.server);
-        assert_eq!((read.organization, read.genesis, read.user), (written.organization, written.genesis, written.user));
+        assert_eq!(
+            (read.organization, read.genesis, read.user),
+            (written.organization, written.genesis, written.user)
+        );
     }
 
     #[test]

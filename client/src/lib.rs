@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`account`] | one user's place in one organization on this device: what a program calls |
 //! | [`profile`] | names and folders of profiles; locks that processes respect |
-//! | [`store`] | one SQLite file for each profile |
+//! | [`store`] | one `SQLite` file for each profile |
 //! | [`log`] | the organization's log as it is pinned; judging what a server says comes next |
 //! | [`connection`] | signed requests, sessions, retries; [`connection::RequestSigner`] works without a store |
 //! | [`gnupg`] | running GnuPG, the only one who knows secret keys |

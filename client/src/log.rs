@@ -118,7 +118,8 @@ impl PinnedLog {
     pub fn certificates_of(&self, user: &UserId, at: UnixMicros) -> Vec<Arc<Certificate>> {
         let skew = Limits::STATEMENT_SKEW;
         let held = self.held.get(user).map(Vec::as_slice).unwrap_or_default();
-        let valid = |held: &&Held| held.until.is_none_or(|until| at <= until.plus(skew)) && held.since.minus(skew) <= at;
+        let valid =
+            |held: &&Held| held.until.is_none_or(|until| at <= until.plus(skew)) && held.since.minus(skew) <= at;
         let present = held.iter().rev().find(|held| held.until.is_none());
         let past = held.iter().rev().filter(|held| held.until.is_some()).filter(valid);
         present.into_iter().chain(past).map(|held| Arc::clone(&held.certificate)).collect()
@@ -281,7 +282,8 @@ impl PinnedLog {
                 continue;
             };
             let fingerprint = record.fingerprint.to_string();
-            let listed_fingerprint = Certificate::parse(&user.certificate).map(|listed| listed.fingerprint().to_string());
+            let listed_fingerprint =
+                Certificate::parse(&user.certificate).map(|listed| listed.fingerprint().to_string());
             if user.fingerprint != fingerprint || listed_fingerprint.as_ref() != Ok(&fingerprint) {
                 details.push(format!("the listing gives {name} the certificate {}", user.fingerprint));
                 details.push(format!("in the log it is {fingerprint}"));

@@ -44,9 +44,8 @@ pub fn for_terminal(text: &str) -> Result<String> {
 pub fn write_picture(text: &str, path: &Path) -> Result<()> {
     let code = code(text)?;
     let size = (side(&code) + 2 * QUIET) * SCALE;
-    let picture = GrayImage::from_fn(size, size, |x, y| {
-        Luma([if is_dark(&code, x / SCALE, y / SCALE) { 0 } else { 255 }])
-    });
+    let picture =
+        GrayImage::from_fn(size, size, |x, y| Luma([if is_dark(&code, x / SCALE, y / SCALE) { 0 } else { 255 }]));
     let saved = picture.save_with_format(path, image::ImageFormat::Png);
     saved.map_err(|error| Error::File { path: path.to_owned(), source: std::io::Error::other(error) })
 }
@@ -56,7 +55,8 @@ pub fn write_picture(text: &str, path: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::File`]; [`Error::NotFound`] if there is no QR code in it that can be read.
 pub fn read_picture(path: &Path) -> Result<String> {
-    let failed = |error: image::ImageError| Error::File { path: path.to_owned(), source: std::io::Error::other(error) };
+    let failed =
+        |error: image::ImageError| Error::File { path: path.to_owned(), source: std::io::Error::other(error) };
     let reader = image::ImageReader::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
     let reader = reader.with_guessed_format().map_err(|source| Error::File { path: path.to_owned(), source })?;
     let picture = reader.decode().map_err(failed)?.into_luma8();
@@ -69,7 +69,10 @@ pub fn read_picture(path: &Path) -> Result<String> {
     let texts = prepared.detect_grids().into_iter().filter_map(|grid| grid.decode().ok());
     let found = texts.map(|(_, text)| text).next();
     found.ok_or_else(|| {
-        Error::NotFound(format!("there is no readable QR code in {}; take the picture straight and sharp", path.display()))
+        Error::NotFound(format!(
+            "there is no readable QR code in {}; take the picture straight and sharp",
+            path.display()
+        ))
     })
 }
 
@@ -89,9 +92,7 @@ fn size(pixels: u32) -> usize {
 /// Tells whether a module is dark, counted with the quiet zone.
 fn is_dark(code: &QrCode, x: u32, y: u32) -> bool {
     let inside = QUIET..QUIET + side(code);
-    inside.contains(&x)
-        && inside.contains(&y)
-        && code[(size(x - QUIET), size(y - QUIET))] == Color::Dark
+    inside.contains(&x) && inside.contains(&y) && code[(size(x - QUIET), size(y - QUIET))] == Color::Dark
 }
 
 #[cfg(test)]

@@ -44,12 +44,17 @@ pub fn change(statement: &Statement, known: &Organization, now: UnixMicros) -> V
             lines.extend(client_limit.map(|limit| format!("clients allowed: {limit}")));
         }
         Change::UpdateUser { user, certificate, administrator, active, client_limit } => {
-            lines.push(format!("change {}", name(user).unwrap_or_else(|| format!("user {user}, who is unknown here"))));
+            lines.push(format!(
+                "change {}",
+                name(user).unwrap_or_else(|| format!("user {user}, who is unknown here"))
+            ));
             lines.push(format!("user id: {user}"));
             lines.extend(certificate.as_deref().map(|text| format!("new certificate: {}", armored(text))));
-            lines.extend(administrator.map(|yes| {
-                if yes { "becomes an administrator" } else { "is no administrator any more" }.to_owned()
-            }));
+            lines.extend(
+                administrator.map(|yes| {
+                    if yes { "becomes an administrator" } else { "is no administrator any more" }.to_owned()
+                }),
+            );
             lines.extend(active.map(|yes| {
                 if yes { "is active again" } else { "is deactivated: all their sessions end" }.to_owned()
             }));
@@ -65,8 +70,7 @@ pub fn change(statement: &Statement, known: &Organization, now: UnixMicros) -> V
 pub fn signatures(entry: &LogEntry, known: &Organization, others: &[Certificate], now: UnixMicros) -> Vec<String> {
     let time = Statement::parse(&entry.statement).map_or(now, |statement| statement.time);
     let skew = countersign_protocol::limits::Limits::STATEMENT_SKEW;
-    let terms =
-        SignatureTerms { certificate_at: time, not_before: time.minus(skew), not_after: now.plus(skew) };
+    let terms = SignatureTerms { certificate_at: time, not_before: time.minus(skew), not_after: now.plus(skew) };
     let users: Vec<(&Certificate, &str)> = known
         .users()
         .filter_map(|record| {

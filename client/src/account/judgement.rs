@@ -19,8 +19,8 @@ use crate::envelope::{BYTES, Content, ConversationId, Envelope, InvalidEnvelope,
 use crate::error::Result;
 use crate::gnupg::GnupgError;
 use crate::log::PinnedLog;
-use crate::store::{EvidenceKind, Incoming, MessageState, NewEvidence, Receiving};
 use crate::store::name_of_ciphertext;
+use crate::store::{EvidenceKind, Incoming, MessageState, NewEvidence, Receiving};
 
 /// Most bytes that a message may unpack to.
 const OPENED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -66,8 +66,7 @@ impl Account {
             Addressees::Hidden => None,
             Addressees::Wrong => return Ok(Judgement::DoesNotFit(self.altered(&judged))),
             Addressees::Others(others) => {
-                let names: Vec<String> = others.iter().map(|user| self.name_of(user)).collect();
-                let note = format!("it is encrypted to {}, not to you", names.join(", "));
+                let note = format!("it is encrypted to {}, not to you", self.names_of(others));
                 let evidence = self.testify(&judged, EvidenceKind::ReAddressed, &note);
                 return Ok(self.refused(&judged, note, Some(content.to_vec()), evidence));
             }
@@ -297,12 +296,7 @@ impl Account {
     }
 
     /// Says in what an envelope is not that of the message that it came in.
-    fn misdirected(
-        &self,
-        judged: &Judged<'_>,
-        addressees: Option<&[UserId]>,
-        envelope: &Envelope,
-    ) -> Option<String> {
+    fn misdirected(&self, judged: &Judged<'_>, addressees: Option<&[UserId]>, envelope: &Envelope) -> Option<String> {
         if envelope.organization != self.organization() {
             return Some("it was written in another organization".to_owned());
         }
@@ -310,22 +304,19 @@ impl Account {
             let (wrote, sent) = (self.name_of(&envelope.sender), self.name_of(&judged.from));
             return Some(format!("{wrote} wrote it, and {sent} sent it"));
         }
-        let names = || {
-            let names: Vec<String> = envelope.recipients.iter().map(|user| self.name_of(user)).collect();
-            names.join(", ")
-        };
+        let names = || self.names_of(envelope.recipients.iter().copied());
         if !envelope.recipients.contains(&self.user()) {
             return Some(format!("it was written to {}, not to you", names()));
         }
-        let fits = match addressees {
-            Some(addressees) => addressees == envelope.recipients,
-            None => {
-                let organization = self.organization();
-                let time = judged.id.time();
-                let id = MessageId::of_message(&organization, &judged.from, time, &envelope.recipients, &judged.sha256);
+        let fits = addressees.map_or_else(
+            || {
+                let (organization, time) = (self.organization(), judged.id.time());
+                let id =
+                    MessageId::of_message(&organization, &judged.from, time, &envelope.recipients, &judged.sha256);
                 id == judged.id
-            }
-        };
+            },
+            |addressees| addressees == envelope.recipients,
+        );
         (!fits).then(|| format!("it was written to {}, and sent to others", names()))
     }
 

@@ -25,8 +25,8 @@ use countersign_protocol::openpgp::Certificate;
 use countersign_protocol::time::UnixMicros;
 use tokio::sync::broadcast;
 
-pub use changes::{ChangeStanding, sign as sign_with};
 pub(crate) use changes::submission;
+pub use changes::{ChangeStanding, sign as sign_with};
 pub use inbox::SyncReport;
 pub use log::{LogLine, LogUpdate};
 pub use outbox::{Body, Draft, FlushReport};

@@ -106,15 +106,16 @@ impl Account {
         let (recipients, certificates) = self.check_recipients(&draft.recipients)?;
         let mut people = recipients.clone();
         people.push(self.user());
-        let conversation =
-            draft.conversation.unwrap_or_else(|| ConversationId::among(&self.organization(), &people));
+        let conversation = draft.conversation.unwrap_or_else(|| ConversationId::among(&self.organization(), &people));
         let (content_type, own_name) = match &draft.body {
             Body::Bytes(_, content_type) => (content_type.clone(), None),
             Body::File(path) => (BYTES.to_owned(), path.file_name().map(|name| name.to_string_lossy().into_owned())),
         };
         let file_name = draft.file_name.or(own_name);
         if let Some(name) = file_name.as_deref().filter(|name| !is_plain_name(name)) {
-            return Err(Error::Usage(format!("a file cannot be sent under the name {name:?}; give another with --name")));
+            return Err(Error::Usage(format!(
+                "a file cannot be sent under the name {name:?}; give another with --name"
+            )));
         }
         let path = match &draft.body {
             Body::File(path) => path.clone(),
@@ -238,7 +239,10 @@ impl Account {
         }
         let limit = Limits::default().recipients;
         if recipients.len() > limit {
-            return Err(Error::Usage(format!("a message can have {limit} recipients, and these are {}", recipients.len())));
+            return Err(Error::Usage(format!(
+                "a message can have {limit} recipients, and these are {}",
+                recipients.len()
+            )));
         }
         if self.store.preferences()?.copies && recipients.len() < limit && !recipients.contains(&self.user()) {
             recipients.push(self.user());
@@ -297,15 +301,14 @@ impl Account {
         loop {
             let now = self.now()?.to_millis();
             let usable = id.filter(|id| now.since(id.time()) < ID_AGE && id.time().since(now) < ID_AGE);
-            let current = match usable {
-                Some(id) => id,
-                None => {
-                    let address = self.server.address();
-                    let (organization, user) = (&address.organization, &address.user);
-                    let id = MessageId::of_message(organization, user, now, &queued.recipients, &queued.sha256);
-                    self.store.add_id(queued.message, queued.part, &id)?;
-                    id
-                }
+            let current = if let Some(id) = usable {
+                id
+            } else {
+                let address = self.server.address();
+                let (organization, user) = (&address.organization, &address.user);
+                let id = MessageId::of_message(organization, user, now, &queued.recipients, &queued.sha256);
+                self.store.add_id(queued.message, queued.part, &id)?;
+                id
             };
             let call = Call::send_message(self.server.address(), &current, &queued.recipients, content.clone());
             match self.server.call(&call, &*self.certificate()?).await {

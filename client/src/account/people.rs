@@ -51,6 +51,14 @@ impl Account {
         self.person(user).map_or_else(|| user.to_string(), |person| person.name)
     }
 
+    /// Returns what to call several users, in the order of their names.
+    #[must_use]
+    pub fn names_of(&self, users: impl IntoIterator<Item = UserId>) -> String {
+        let mut names: Vec<String> = users.into_iter().map(|user| self.name_of(&user)).collect();
+        names.sort();
+        names.join(", ")
+    }
+
     /// Finds the one person that a text means: `me`, a user id, a fingerprint, or part of a name or address.
     ///
     /// # Errors
@@ -62,7 +70,9 @@ impl Account {
         }
         let people = self.people();
         let exact = |person: &&Person| {
-            (lower == "me" && person.me) || person.user.to_string() == lower || person.fingerprint.to_lowercase() == lower
+            (lower == "me" && person.me)
+                || person.user.to_string() == lower
+                || person.fingerprint.to_lowercase() == lower
         };
         if let Some(person) = people.iter().find(exact) {
             return Ok(person.clone());
@@ -85,7 +95,9 @@ impl Account {
         }
         match found.as_slice() {
             [person] => Ok((*person).clone()),
-            [] => Err(Error::NotFound(format!("nobody in the organization is called {text:?}; see `countersign user list`"))),
+            [] => Err(Error::NotFound(format!(
+                "nobody in the organization is called {text:?}; see `countersign user list`"
+            ))),
             several => {
                 let names: Vec<String> =
                     several.iter().map(|person| format!("{} ({})", person.user_id, person.user)).collect();
@@ -97,7 +109,8 @@ impl Account {
     fn describe(&self, record: &UserRecord) -> Person {
         let log = self.log();
         let now = self.environment.clock.now();
-        let id = log.organization().certificate(&record.user).and_then(|known| known.user_ids(now).into_iter().next());
+        let id =
+            log.organization().certificate(&record.user).and_then(|known| known.user_ids(now).into_iter().next());
         let user_id = id.map_or_else(|| record.user.to_string(), |id| printable(&id));
         let name = user_id.split(['<', '(']).next().unwrap_or_default().trim();
         let name = if name.is_empty() { user_id.as_str() } else { name };

@@ -138,12 +138,11 @@ impl Account {
     async fn send_receipt(&self, due: &Acknowledgement) -> Result<()> {
         let Acknowledgement { of, sender, sha256, signature, id } = due;
         let organization = self.organization();
-        let signature = match signature {
-            Some(signature) => signature.clone(),
-            None => {
-                let text = receipt_text(&organization, sender, &self.user(), of, sha256);
-                self.environment.gnupg.sign(&*self.certificate()?, text.as_bytes(), self.now()?).await?
-            }
+        let signature = if let Some(signature) = signature {
+            signature.clone()
+        } else {
+            let text = receipt_text(&organization, sender, &self.user(), of, sha256);
+            self.environment.gnupg.sign(&*self.certificate()?, text.as_bytes(), self.now()?).await?
         };
         let digest = Sha256Digest::of(&signature);
         let mut id = *id;

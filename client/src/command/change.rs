@@ -87,7 +87,8 @@ async fn show(context: &Context, change: &str) -> Ended {
                 for line in &words {
                     output.line(line);
                 }
-                output.line(&format!("{signed} of 2 signatures; whose they are is judged with --super-administrators"));
+                output
+                    .line(&format!("{signed} of 2 signatures; whose they are is judged with --super-administrators"));
             });
             return Ok(DONE);
         }
@@ -169,6 +170,9 @@ fn confirmed(output: &Output) -> Result<bool, Failure> {
     let _ = write!(anstream::stderr(), "Sign this? [y/N] ");
     let _ = anstream::stderr().flush();
     let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).map_err(|source| countersign_client::Error::File { path: "-".into(), source })?;
+    stdin
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|source| countersign_client::Error::File { path: "-".into(), source })?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -43,14 +43,20 @@ pub(super) async fn run(context: &Context) -> Ended {
     checks.note("gnupg", gnupg.version().await.map_err(|error| error.to_string()));
     match context.profile().and_then(|_| context.account()) {
         Ok(account) => {
-            checks.note("profile", Ok(format!("{:?} in {}", account.profile().name(), account.profile().folder().display())));
+            checks.note(
+                "profile",
+                Ok(format!("{:?} in {}", account.profile().name(), account.profile().folder().display())),
+            );
             checks.note("store", store(&account));
             checks.note("key", key(context, &account).await);
             checks.note("server", server(&account).await);
             checks.note("clock", clock(&account));
-            checks.note("log", account.verify_log().await.map_err(|error| text(&error)).map(|head| {
-                format!("{} entries, all in order; the listing of users is the same", head.sequence + 1)
-            }));
+            checks.note(
+                "log",
+                account.verify_log().await.map_err(|error| text(&error)).map(|head| {
+                    format!("{} entries, all in order; the listing of users is the same", head.sequence + 1)
+                }),
+            );
             checks.note("outbox", outbox(&account));
             checks.note("evidence", evidence(&account));
         }
@@ -122,10 +128,18 @@ fn clock(account: &Account) -> Result<String, String> {
 
 fn outbox(account: &Account) -> Result<String, String> {
     let waiting = account.outbox().map_err(|error| text(&error))?.len();
-    if waiting == 0 { Ok("empty".to_owned()) } else { Err(format!("{waiting} message(s) wait: countersign inbox sends them")) }
+    if waiting == 0 {
+        Ok("empty".to_owned())
+    } else {
+        Err(format!("{waiting} message(s) wait: countersign inbox sends them"))
+    }
 }
 
 fn evidence(account: &Account) -> Result<String, String> {
     let count = account.evidence().map_err(|error| text(&error))?.len();
-    if count == 0 { Ok("none".to_owned()) } else { Err(format!("{count}: a server did what it must not do; see countersign evidence")) }
+    if count == 0 {
+        Ok("none".to_owned())
+    } else {
+        Err(format!("{count}: a server did what it must not do; see countersign evidence"))
+    }
 }

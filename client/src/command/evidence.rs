@@ -22,7 +22,13 @@ pub(super) fn run(context: &Context, evidence: &Evidence) -> Ended {
             }
             for kept in &all {
                 let kind = kept.what.kind.name();
-                output.line(&format!("{:>4}  {}  {}  {}", kept.number, dim(&kept.time.to_string()), bold(kind), kept.what.summary));
+                output.line(&format!(
+                    "{:>4}  {}  {}  {}",
+                    kept.number,
+                    dim(&kept.time.to_string()),
+                    bold(kind),
+                    kept.what.summary
+                ));
             }
         });
         return Ok(DONE);

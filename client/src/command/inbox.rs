@@ -81,7 +81,7 @@ pub(super) fn text(account: &Account, message: &StoredMessage) -> Option<String>
 pub(super) fn line(account: &Account, message: &StoredMessage) -> String {
     let who = if message.outgoing {
         let others = message.recipients.iter().map(|recipient| recipient.user).filter(|user| *user != account.user());
-        format!("to {}", others.map(|user| account.name_of(&user)).collect::<Vec<_>>().join(", "))
+        format!("to {}", account.names_of(others))
     } else {
         account.name_of(&message.sender)
     };

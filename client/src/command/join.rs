@@ -32,7 +32,9 @@ pub(super) async fn join(context: &Context, join: Join) -> Ended {
     if invited.is_none() {
         let request = JoinRequest { organization: invitation.organization, user, certificate }.to_text();
         context.output.either(&json!({"profile": name, "user": user, "request": request}), |output| {
-            output.note(&format!("Profile {name:?} is ready. Send this to an administrator, who types: countersign user add '…'"));
+            output.note(&format!(
+                "Profile {name:?} is ready. Send this to an administrator, who types: countersign user add '…'"
+            ));
             output.line(&request);
         });
         return Ok(DONE);
@@ -70,8 +72,12 @@ async fn own_certificate(context: &Context, key: Option<&str>) -> Result<Certifi
             let mut keys = gnupg.secret_keys().await.map_err(Error::from)?;
             match (keys.pop(), keys.is_empty()) {
                 (Some(key), true) => key,
-                (None, _) => return Err(Failure::usage("GnuPG has no secret key; make one: gpg --full-generate-key")),
-                (Some(_), false) => return Err(Failure::usage("GnuPG has several secret keys; choose one with --key")),
+                (None, _) => {
+                    return Err(Failure::usage("GnuPG has no secret key; make one: gpg --full-generate-key"));
+                }
+                (Some(_), false) => {
+                    return Err(Failure::usage("GnuPG has several secret keys; choose one with --key"));
+                }
             }
         }
     };
@@ -119,14 +125,17 @@ pub(super) async fn invite(context: &Context, invite: &Invite) -> Ended {
         qr::write_picture(&short, path)?;
     }
     let code = qr::for_terminal(&short)?;
-    context.output.either(&json!({"text": text, "short": short, "person": person, "picture": invite.picture}), |output| {
-        if !invite.text {
-            output.line(&code);
-        }
-        output.line(&text);
-        if let Some(path) = &invite.picture {
-            output.note(&format!("The QR code is in {}.", path.display()));
-        }
-    });
+    context.output.either(
+        &json!({"text": text, "short": short, "person": person, "picture": invite.picture}),
+        |output| {
+            if !invite.text {
+                output.line(&code);
+            }
+            output.line(&text);
+            if let Some(path) = &invite.picture {
+                output.note(&format!("The QR code is in {}.", path.display()));
+            }
+        },
+    );
     Ok(DONE)
 }

@@ -15,7 +15,8 @@ pub(super) async fn show(context: &Context, offline: bool) -> Ended {
     let entries = account.log_lines()?;
     context.output.either(&json!({"organization": account.organization(), "entries": entries}), |output| {
         for entry in &entries {
-            let (first, rest) = entry.change.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+            let (first, rest) =
+                entry.change.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
             output.line(&format!("{:>4}  {}", entry.sequence, bold(first)));
             for line in rest.iter().chain(&entry.signatures) {
                 output.line(&format!("      {line}"));

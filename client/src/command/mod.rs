@@ -104,7 +104,11 @@ async fn clients(context: &Context, command: ClientCommand) -> Ended {
 
 /// Reads a text file.
 fn read_text(path: &Path) -> Result<String, Failure> {
-    let read = if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
+    let read = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
     read.map_err(|source| Error::File { path: path.to_owned(), source }.into())
 }
 

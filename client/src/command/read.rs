@@ -92,8 +92,7 @@ fn print(output: &Output, account: &Account, message: &StoredMessage) -> Result<
     if !std::io::stdout().is_terminal() {
         return save(account, message, Path::new("-"));
     }
-    let recipients = message.recipients.iter().map(|recipient| account.name_of(&recipient.user));
-    let recipients = recipients.collect::<Vec<_>>().join(", ");
+    let recipients = account.names_of(message.recipients.iter().map(|recipient| recipient.user));
     output.line(&bold(&format!("{} to {recipients}", account.name_of(&message.sender))));
     output.line(&dim(&format!("{}  message {number}", message.time)));
     match inbox::text(account, message) {

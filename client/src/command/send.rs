@@ -7,7 +7,6 @@ use countersign_client::account::{Body, Draft};
 use countersign_client::envelope::BYTES;
 use countersign_client::store::{MessageNumber, MessageState, StoredMessage};
 use countersign_client::{Account, Error};
-use countersign_protocol::id::UserId;
 use serde_json::json;
 
 use super::{Context, Ended};
@@ -90,12 +89,13 @@ fn from_stdin(content_type: Option<&str>) -> Result<Body, Failure> {
 }
 
 fn report(output: &Output, account: &Account, numbers: &[MessageNumber]) -> Ended {
-    let messages: Vec<StoredMessage> = numbers.iter().map(|number| account.message(*number)).collect::<Result<_, _>>()?;
+    let messages: Vec<StoredMessage> =
+        numbers.iter().map(|number| account.message(*number)).collect::<Result<_, _>>()?;
     let me = account.user();
     output.either(&json!({"messages": messages}), |output| {
         for message in &messages {
             let others = message.recipients.iter().map(|recipient| recipient.user).filter(|user| *user != me);
-            let names: Vec<String> = others.map(|user: UserId| account.name_of(&user)).collect();
+            let names = account.names_of(others);
             let what = message.file_name.as_deref().unwrap_or("message");
             let state = match message.state {
                 MessageState::Sent => "sent".to_owned(),
@@ -103,7 +103,7 @@ fn report(output: &Output, account: &Account, numbers: &[MessageNumber]) -> Ende
                 _ => "in the outbox; the next run sends it".to_owned(),
             };
             let (number, bytes) = (message.number.0, size(message.size));
-            output.line(&format!("{number}  {what} to {} ({bytes}): {state}", names.join(", ")));
+            output.line(&format!("{number}  {what} to {names} ({bytes}): {state}"));
         }
     });
     let codes: Vec<u8> = messages.iter().map(code_of).collect();

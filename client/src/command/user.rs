@@ -87,7 +87,9 @@ pub(super) fn addition(context: &Context, account: &Account, add: &UserAdd) -> R
         let user = add.id.unwrap_or_else(|| UserId::from(random_id(&*context.environment.entropy)));
         (user, read_certificate(Path::new(&add.who))?)
     };
-    certificate.check_usable(account.now()?).map_err(|fault| Failure::new(DATA, format!("the certificate: {fault}")))?;
+    certificate
+        .check_usable(account.now()?)
+        .map_err(|fault| Failure::new(DATA, format!("the certificate: {fault}")))?;
     let certificate = certificate.to_armored();
     Ok(Change::AddUser { user, certificate, administrator: add.administrator, client_limit: add.client_limit })
 }

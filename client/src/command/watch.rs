@@ -91,12 +91,7 @@ impl Shown {
 }
 
 /// Runs a command for a message. Returns whether it succeeded.
-async fn execute(
-    account: &Account,
-    output: &Output,
-    message: &StoredMessage,
-    command: &str,
-) -> Result<bool, Error> {
+async fn execute(account: &Account, output: &Output, message: &StoredMessage, command: &str) -> Result<bool, Error> {
     let failed = |source| Error::File { path: "sh".into(), source };
     let mut child = tokio::process::Command::new("sh")
         .args(["-c", command])

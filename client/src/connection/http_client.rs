@@ -29,7 +29,9 @@ pub struct ServerUrl(String);
 
 /// A text that is not a server's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a server's address: http:// or https://, a host and perhaps a port, such as https://messages.example.org")]
+#[error(
+    "not a server's address: http:// or https://, a host and perhaps a port, such as https://messages.example.org"
+)]
 pub struct InvalidServerUrl;
 
 impl FromStr for ServerUrl {
@@ -135,6 +137,9 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`TransportError::Trust`].
+    ///
+    /// # Panics
+    /// Never: the one provider of cryptography has what TLS needs.
     pub fn new(server: ServerUrl, trust: &Trust) -> Result<Self, TransportError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)

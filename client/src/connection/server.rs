@@ -270,7 +270,8 @@ pub(crate) async fn submit(
 ) -> Result<Answer, ServerError> {
     let mut attempt = 1;
     loop {
-        let mut request = Request::builder().method(call.method.clone()).uri(format!("{}{}", http.server(), call.target));
+        let mut request =
+            Request::builder().method(call.method.clone()).uri(format!("{}{}", http.server(), call.target));
         if let Some((_, media_type)) = &call.body {
             request = request.header("content-type", *media_type);
         }

@@ -112,8 +112,7 @@ impl RequestSigner {
     pub fn sign(&self, call: &Call, nonce: Nonce, now: countersign_protocol::time::UnixMicros) -> SignedHeaders {
         let digest = call.body.as_ref().map(|(body, _)| content_digest(&Sha256Digest::of(body)));
         let (path, query) = call.parts();
-        let covered =
-            CoveredRequest { method: call.method.as_str(), path, query, content_digest: digest.as_deref() };
+        let covered = CoveredRequest { method: call.method.as_str(), path, query, content_digest: digest.as_deref() };
         let input = SignatureInput::new(self.address, nonce, now.to_seconds(), digest.is_some());
         let signature = input.sign(&covered, &self.key).to_header();
         SignedHeaders { signature_input: input.to_header(), signature, content_digest: digest }
@@ -167,7 +166,8 @@ mod tests {
         let signer = RequestSigner::new(address, key.clone());
         let now = UnixMicros(1_795_400_000_123_456);
         let user: UserId = ID.parse().unwrap();
-        let id = MessageId::of_message(&address.organization, &user, now.to_millis(), &[user], &Sha256Digest::of(b"x"));
+        let id =
+            MessageId::of_message(&address.organization, &user, now.to_millis(), &[user], &Sha256Digest::of(b"x"));
         let call = Call::send_message(&address, &id, &[user], Bytes::from_static(b"x"));
 
         let request = signer.request(&call, "http://localhost:1", Nonce::at(now), now).unwrap();

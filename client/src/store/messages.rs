@@ -126,6 +126,7 @@ pub struct StoredMessage {
     pub seen: bool,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
 pub(crate) fn rfc3339<S: serde::Serializer>(time: &UnixMicros, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }
@@ -271,7 +272,12 @@ impl Store {
         for row in rows {
             let (number, sender, id, ciphertext) = row?;
             let id = MessageId::from_bytes(id).map_err(|_| StoreError::Corrupt("message id"))?;
-            parts.push(SealedPart { number: MessageNumber(number), sender: UserId::from_bytes(sender), id, ciphertext });
+            parts.push(SealedPart {
+                number: MessageNumber(number),
+                sender: UserId::from_bytes(sender),
+                id,
+                ciphertext,
+            });
         }
         Ok(parts)
     }

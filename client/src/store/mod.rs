@@ -22,10 +22,10 @@ use countersign_protocol::time::UnixMicros;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use evidence::{Evidence, EvidenceKind, NewEvidence};
-pub(crate) use messages::{name_of_ciphertext, rfc3339};
 pub use messages::{
-    ConversationSummary, Incoming, MessageNumber, MessageState, Recipient, Receiving, SealedPart, StoredMessage,
+    ConversationSummary, Incoming, MessageNumber, MessageState, Receiving, Recipient, SealedPart, StoredMessage,
 };
+pub(crate) use messages::{name_of_ciphertext, rfc3339};
 pub use receipts::{Acknowledgement, ReceiptState, StoredReceipt};
 pub use sending::{NewPart, Outgoing, QueuedPart};
 pub use session::StoredSession;

@@ -91,7 +91,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn pending_receipts(&self) -> Result<Vec<StoredReceipt>, StoreError> {
-        self.select_receipts("SELECT id, of, recipient, signature, state, stored FROM receipt WHERE state = 'pending'", [])
+        self.select_receipts(
+            "SELECT id, of, recipient, signature, state, stored FROM receipt WHERE state = 'pending'",
+            [],
+        )
     }
 
     /// Returns the receipts for a message, in the order in which they came.
@@ -151,8 +154,9 @@ impl Store {
     /// [`StoreError`].
     pub fn due_acknowledgements(&self) -> Result<Vec<Acknowledgement>, StoreError> {
         let connection = self.connection();
-        let mut statement = connection
-            .prepare("SELECT of, sender, sha256, signature, id FROM acknowledgement WHERE state = 'due' ORDER BY of")?;
+        let mut statement = connection.prepare(
+            "SELECT of, sender, sha256, signature, id FROM acknowledgement WHERE state = 'due' ORDER BY of",
+        )?;
         let rows = statement.query_map([], |row| {
             let keys = (row.get::<_, [u8; 16]>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, [u8; 32]>(2)?);
             Ok((keys, row.get(3)?, row.get::<_, Option<[u8; 16]>>(4)?))

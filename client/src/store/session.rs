@@ -24,9 +24,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn session(&self) -> Result<Option<StoredSession>, StoreError> {
-        let (key, expires): (Option<[u8; 32]>, i64) = self
-            .connection()
-            .query_row("SELECT key, expires FROM session", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (key, expires): (Option<[u8; 32]>, i64) =
+            self.connection()
+                .query_row("SELECT key, expires FROM session", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(key.map(|key| StoredSession { key: SessionKey::from_bytes(key), expires: micros(expires) }))
     }
 

@@ -17,7 +17,10 @@ fn every_command_has_help_with_an_example() {
         let mut arguments: Vec<&str> = name.split('-').skip(1).collect();
         // Groups show their commands, and `help` is clap's own.
         let groups = ["profile", "organization", "user", "change", "client", "log"];
-        if arguments.contains(&"help") || arguments.is_empty() || (arguments.len() == 1 && groups.contains(&arguments[0])) {
+        if arguments.contains(&"help")
+            || arguments.is_empty()
+            || (arguments.len() == 1 && groups.contains(&arguments[0]))
+        {
             continue;
         }
         if arguments[..] == ["change", "draft"] || arguments[0] == "change" && arguments.len() == 3 {
@@ -108,7 +111,12 @@ fn profiles_are_listed_and_chosen() {
     world.bob.run(&["profile", "use", "third"]).expect(78);
     world.bob.json(&["profile", "use", "second"]);
     let profiles = world.bob.json(&["profile", "list"]);
-    let names: Vec<_> = profiles["profiles"].as_array().unwrap().iter().map(|row| (row["profile"].as_str().unwrap(), row["current"].as_bool().unwrap())).collect();
+    let names: Vec<_> = profiles["profiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["profile"].as_str().unwrap(), row["current"].as_bool().unwrap()))
+        .collect();
     assert_eq!(names, [("default", false), ("second", true)]);
     let mut other = world.bob.command(&["--json", "profile", "list"]);
     let listed = String::from_utf8(other.env("COUNTERSIGN_PROFILE", "default").output().unwrap().stdout).unwrap();

@@ -57,7 +57,8 @@ fn a_second_device_sees_what_was_received_and_what_was_sent() {
 #[test]
 fn a_file_larger_than_the_servers_limit_is_split_and_joined() {
     let world = World::new();
-    let content: Vec<u8> = (0..2_500_000_u32).flat_map(|number| (number.wrapping_mul(2_654_435_761)).to_be_bytes()).collect();
+    let content: Vec<u8> =
+        (0..2_500_000_u32).flat_map(|number| (number.wrapping_mul(2_654_435_761)).to_be_bytes()).collect();
     let content = &content[..2_500_000];
     let file = world.alice.write("plan.bin", content);
 

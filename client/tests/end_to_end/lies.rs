@@ -67,7 +67,7 @@ fn a_refusal_says_to_a_person_what_was_proposed() {
 #[test]
 fn a_swapped_certificate_is_refused() {
     let world = World::new();
-    for lie in ["swap-certificate", "promote"] {
+    for lie in [&format!("swap-certificate {}", world.bob.user), "promote"] {
         world.server.lie(lie);
         refused(&world.alice, &["user", "list"], "listing");
         refused(&world.alice, &["log", "verify"], "listing");

@@ -22,7 +22,9 @@ use sequoia_openpgp::{Cert, KeyHandle};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::encryption::encrypt_packets;
-use super::{Certificate, EncryptionFault, KeyName, PACKET_BYTES_MAX, PACKETS_MAX, flat_packets, policy, system_time};
+use super::{
+    Certificate, EncryptionFault, KeyName, PACKET_BYTES_MAX, PACKETS_MAX, flat_packets, policy, system_time,
+};
 use crate::time::UnixMicros;
 
 /// Writes one `OpenPGP` message: `content` with its signature, encrypted to every encryption key of each recipient that
@@ -38,7 +40,8 @@ pub fn seal<C: AsRef<Certificate>>(
     recipients: &[C],
     time: UnixMicros,
 ) -> Result<Vec<u8>, EncryptionFault> {
-    let signature = single_signature(signature).ok_or_else(|| EncryptionFault::Failed("no single signature".into()))?;
+    let signature =
+        single_signature(signature).ok_or_else(|| EncryptionFault::Failed("no single signature".into()))?;
     encrypt_packets(recipients, time, |mut message| {
         let mut announcement = OnePassSig::try_from(&signature)?;
         if let OnePassSig::V3(announcement) = &mut announcement {
@@ -178,7 +181,8 @@ pub fn recipient_keys(message: &[u8]) -> Result<Vec<Option<KeyName>>, OpenFault>
         match &parser.packet {
             Packet::PKESK(key) => {
                 // A hidden recipient's key id is all zeros.
-                let named = key.recipient().filter(|handle| !matches!(handle, KeyHandle::KeyID(id) if id.is_wildcard()));
+                let named =
+                    key.recipient().filter(|handle| !matches!(handle, KeyHandle::KeyID(id) if id.is_wildcard()));
                 names.push(named.map(KeyName));
             }
             Packet::SKESK(_) => {}

@@ -37,7 +37,8 @@ impl Keys {
     fn make() -> Self {
         // Short, since agents' sockets are in it and a socket's path has at most 107 characters.
         let folder = tempfile::Builder::new().prefix("c").tempdir().unwrap().keep();
-        let script = r#"cat >/dev/null; for home in "$0"/*; do gpgconf --homedir "$home" --kill all; done; rm -rf "$0""#;
+        let script =
+            r#"cat >/dev/null; for home in "$0"/*; do gpgconf --homedir "$home" --kill all; done; rm -rf "$0""#;
         let mut guardian = Command::new("sh")
             .args(["-c", script])
             .arg(&folder)
