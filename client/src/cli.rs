@@ -206,7 +206,7 @@ printed. If their key is in this GnuPG too, their profile is made at once.")]
 
 #[derive(Debug, Args)]
 pub(crate) struct OrganizationCreate {
-    /// The server, such as https://messages.example.org
+    /// The server's address: scheme, host, and perhaps a port
     #[arg(long)]
     pub(crate) server: String,
     /// A file with the super-administrators' certificates, as the server has it

@@ -69,7 +69,7 @@ impl Failure {
         Self::new(DATA, chain(error))
     }
 
-    pub(crate) fn show(&self, output: &Output) {
+    pub(crate) fn show(&self, output: Output) {
         match &self.refused {
             Some(refused) => output.refused(refused),
             None => output.error(&self.text, self.code),

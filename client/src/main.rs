@@ -28,10 +28,10 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
-    match runtime.block_on(command::run(arguments, &output)) {
+    match runtime.block_on(command::run(arguments, output)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            failure.show(&output);
+            failure.show(output);
             ExitCode::from(failure.code)
         }
     }

@@ -20,6 +20,7 @@ pub(crate) struct Output {
     json: bool,
 }
 
+#[expect(clippy::unused_self, reason = "whoever writes has been handed where to")]
 impl Output {
     pub(crate) const fn new(json: bool) -> Self {
         Self { json }

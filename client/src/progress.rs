@@ -12,7 +12,7 @@ use crate::output::Output;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Does work, and shows how far it is once it has taken a second.
-pub(crate) async fn shown<T>(account: &Account, output: &Output, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn shown<T>(account: &Account, output: Output, work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut events = account.events();
     let bar = ProgressBar::hidden();
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {

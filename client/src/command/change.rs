@@ -26,19 +26,19 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Ended {
         ChangeCommand::Submit { change } => {
             let account = context.account()?;
             let (draft, _) = load(&account, &change).await?;
-            let head = shown(&account, &output, account.submit_change(&draft)).await?;
-            done(&output, head.sequence);
+            let head = shown(&account, output, account.submit_change(&draft)).await?;
+            done(output, head.sequence);
             Ok(DONE)
         }
         ChangeCommand::Request { change, to } => {
             let account = context.account()?;
             let (draft, _) = load(&account, &change).await?;
-            super::user::request(&output, &account, &draft, &to, draft.statement().change.user()).await
+            super::user::request(output, &account, &draft, &to, draft.statement().change.user()).await
         }
     }
 }
 
-fn done(output: &Output, sequence: u64) {
+fn done(output: Output, sequence: u64) {
     output.either(&json!({"state": "done", "sequence": sequence}), |output| {
         output.line(&format!("Done: number {sequence} of the log."));
     });
@@ -46,7 +46,7 @@ fn done(output: &Output, sequence: u64) {
 
 async fn draft(context: &Context, command: ChangeDraftCommand) -> Ended {
     let account = context.account()?;
-    shown(&account, &context.output, account.extend_log()).await?;
+    shown(&account, context.output, account.extend_log()).await?;
     let (change, way) = match command {
         ChangeDraftCommand::Add(add) => (super::user::addition(context, &account, &add)?, add.way),
         ChangeDraftCommand::Update(update) => (super::user::update_of(&account, &update)?, update.way),
@@ -102,11 +102,11 @@ async fn show(context: &Context, change: &str) -> Ended {
             other => drop(other?),
         }
     }
-    print_standing(&output, &account.standing(&draft)?);
+    print_standing(output, &account.standing(&draft)?);
     Ok(DONE)
 }
 
-fn print_standing(output: &Output, standing: &ChangeStanding) {
+fn print_standing(output: Output, standing: &ChangeStanding) {
     output.either(standing, |output| {
         for line in &standing.words {
             output.line(&bold(line));
@@ -127,23 +127,23 @@ async fn sign(context: &Context, change: &str, submit: bool, file: Option<PathBu
     let account = context.account()?;
     let (mut draft, number) = load(&account, change).await?;
     if number.is_none() {
-        shown(&account, &output, account.extend_log()).await?;
+        shown(&account, output, account.extend_log()).await?;
     }
     let before = account.standing(&draft)?;
     if !yes && !output.is_json() {
-        print_standing(&output, &before);
+        print_standing(output, &before);
     }
-    if !yes && !confirmed(&output)? {
+    if !yes && !confirmed(output)? {
         return Err(Failure::new(crate::exit::FAILED, "not signed"));
     }
     account.sign_change(&mut draft).await?;
     let standing = account.standing(&draft)?;
     if submit {
-        let head = shown(&account, &output, account.submit_change(&draft)).await?;
+        let head = shown(&account, output, account.submit_change(&draft)).await?;
         if let Some(number) = number {
             account.mark_read(number)?;
         }
-        done(&output, head.sequence);
+        done(output, head.sequence);
         return Ok(DONE);
     }
     let path = match (file, number) {
@@ -162,7 +162,7 @@ async fn sign(context: &Context, change: &str, submit: bool, file: Option<PathBu
 }
 
 /// Asks whether to sign. Where nobody can be asked, `--yes` must be given.
-fn confirmed(output: &Output) -> Result<bool, Failure> {
+fn confirmed(output: Output) -> Result<bool, Failure> {
     let stdin = std::io::stdin();
     if output.is_json() || !stdin.is_terminal() {
         return Err(Failure::usage("there is nobody to ask whether to sign: read the change first, then give --yes"));

@@ -82,7 +82,7 @@ fn text(error: &Error) -> String {
 fn store(account: &Account) -> Result<String, String> {
     let path = account.profile().store_path();
     let mode = std::fs::metadata(&path).map_err(|error| error.to_string())?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         Ok(format!("only you can read it ({mode:o})"))
     } else {
         Err(format!("others can read it ({mode:o}): chmod 600 {}", path.display()))

@@ -20,7 +20,7 @@ pub(super) fn completions(shell: Shell) -> Ended {
     Ok(DONE)
 }
 
-pub(super) fn manual_pages(output: &Output, folder: &Path) -> Ended {
+pub(super) fn manual_pages(output: Output, folder: &Path) -> Ended {
     let failed = |source| Error::File { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
     clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;

@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, inbox: &Inbox) -> Ended {
     let mut code = DONE;
     let mut report = SyncReport::default();
     if !inbox.offline {
-        match shown(&account, &output, account.sync()).await {
+        match shown(&account, output, account.sync()).await {
             Ok(synced) => report = synced,
             // What is here is shown all the same.
             Err(Error::Server(error)) if error.is_passing() => {
@@ -128,7 +128,7 @@ fn mark(message: &StoredMessage) -> String {
 }
 
 /// Prints what servers did that they must not do, and returns the code for it.
-pub(super) fn refusals(output: &Output, report: &SyncReport) -> u8 {
+pub(super) fn refusals(output: Output, report: &SyncReport) -> u8 {
     for refused in &report.refused {
         output.refused(refused);
     }

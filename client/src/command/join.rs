@@ -40,7 +40,7 @@ pub(super) async fn join(context: &Context, join: Join) -> Ended {
         return Ok(DONE);
     }
     // What the invitation pins is compared with what the server shows before anybody relies on it.
-    match shown(&account, &context.output, account.extend_log()).await {
+    match shown(&account, context.output, account.extend_log()).await {
         Ok(_) => {}
         Err(Error::Server(error)) if error.is_passing() => {
             context.output.warn(&format!("{error}; the log is verified when the server can be reached"));
@@ -66,19 +66,14 @@ fn fingerprint(account: &Account) -> Option<String> {
 /// Finds the person's key: the one that is named, or the only one there is.
 async fn own_certificate(context: &Context, key: Option<&str>) -> Result<Certificate, Failure> {
     let gnupg = &context.environment.gnupg;
-    let key = match key {
-        Some(text) => gnupg.find_secret_key(text).await.map_err(Error::from)?,
-        None => {
-            let mut keys = gnupg.secret_keys().await.map_err(Error::from)?;
-            match (keys.pop(), keys.is_empty()) {
-                (Some(key), true) => key,
-                (None, _) => {
-                    return Err(Failure::usage("GnuPG has no secret key; make one: gpg --full-generate-key"));
-                }
-                (Some(_), false) => {
-                    return Err(Failure::usage("GnuPG has several secret keys; choose one with --key"));
-                }
-            }
+    let key = if let Some(text) = key {
+        gnupg.find_secret_key(text).await.map_err(Error::from)?
+    } else {
+        let mut keys = gnupg.secret_keys().await.map_err(Error::from)?;
+        match (keys.pop(), keys.is_empty()) {
+            (Some(key), true) => key,
+            (None, _) => return Err(Failure::usage("GnuPG has no secret key; make one: gpg --full-generate-key")),
+            (Some(_), false) => return Err(Failure::usage("GnuPG has several secret keys; choose one with --key")),
         }
     };
     Ok(gnupg.certificate(&key.fingerprint).await.map_err(Error::from)?)
@@ -109,7 +104,7 @@ pub(super) fn make_profile(
 
 pub(super) async fn invite(context: &Context, invite: &Invite) -> Ended {
     let account = context.account()?;
-    shown(&account, &context.output, account.extend_log()).await?;
+    shown(&account, context.output, account.extend_log()).await?;
     let person = invite.person.as_deref().map(|text| account.find_person(text)).transpose()?;
     let log = account.log();
     let genesis = log.hash_at(0).ok_or_else(|| Failure::usage("the organization's log is empty"))?;

@@ -10,7 +10,7 @@ use crate::progress::shown;
 pub(super) async fn show(context: &Context, offline: bool) -> Ended {
     let account = context.account()?;
     if !offline {
-        shown(&account, &context.output, account.extend_log()).await?;
+        shown(&account, context.output, account.extend_log()).await?;
     }
     let entries = account.log_lines()?;
     context.output.either(&json!({"organization": account.organization(), "entries": entries}), |output| {
@@ -29,7 +29,7 @@ pub(super) async fn show(context: &Context, offline: bool) -> Ended {
 
 pub(super) async fn verify(context: &Context) -> Ended {
     let account = context.account()?;
-    let head = shown(&account, &context.output, account.verify_log()).await?;
+    let head = shown(&account, context.output, account.verify_log()).await?;
     context.output.either(&json!({"verified": true, "head": head}), |output| {
         output.line(&good(&format!("All {} entries satisfy the two-man rule.", head.sequence + 1)));
         output.line("The server's listing of users is what the log says.");

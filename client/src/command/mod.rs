@@ -53,10 +53,10 @@ impl Context {
 }
 
 /// Runs a command.
-pub(crate) async fn run(arguments: Cli, output: &Output) -> Ended {
+pub(crate) async fn run(arguments: Cli, output: Output) -> Ended {
     let environment = Environment { gnupg: Gnupg::new(arguments.gpg, None), ..Environment::default() };
     let directories = Directories::from_environment(|name| std::env::var_os(name)).map_err(Error::from)?;
-    let context = Context { directories, profile: arguments.profile, environment, output: *output };
+    let context = Context { directories, profile: arguments.profile, environment, output };
     match arguments.command {
         Command::Profile(command) => profile::run(&context, command).await,
         Command::Organization(command) => organization::run(&context, command).await,
@@ -66,7 +66,7 @@ pub(crate) async fn run(arguments: Cli, output: &Output) -> Ended {
         Command::Change(command) => change::run(&context, command).await,
         Command::Send(send) => send::run(&context, send).await,
         Command::Inbox(inbox) => inbox::run(&context, &inbox).await,
-        Command::Read(read) => read::run(&context, &read).await,
+        Command::Read(read) => read::run(&context, &read),
         Command::Watch(watch) => watch::run(&context, &watch).await,
         Command::Receipts(receipts) => receipts::run(&context, &receipts).await,
         Command::Client(command) => clients(&context, command).await,
@@ -75,7 +75,7 @@ pub(crate) async fn run(arguments: Cli, output: &Output) -> Ended {
         Command::Evidence(evidence) => evidence::run(&context, &evidence),
         Command::Doctor => doctor::run(&context).await,
         Command::Completions { shell } => generate::completions(shell),
-        Command::Man { folder } => generate::manual_pages(&context.output, &folder),
+        Command::Man { folder } => generate::manual_pages(context.output, &folder),
     }
 }
 
@@ -84,7 +84,7 @@ async fn clients(context: &Context, command: ClientCommand) -> Ended {
     let output = context.output;
     match command {
         ClientCommand::List => {
-            let clients = shown(&account, &output, account.clients()).await?;
+            let clients = shown(&account, output, account.clients()).await?;
             output.either(&serde_json::json!({"clients": clients, "this": account.client()}), |output| {
                 for client in &clients {
                     let this = if client.client == account.client() { bold("  this one") } else { String::new() };
@@ -93,7 +93,7 @@ async fn clients(context: &Context, command: ClientCommand) -> Ended {
             });
         }
         ClientCommand::Remove { client } => {
-            shown(&account, &output, account.remove_client(&client)).await?;
+            shown(&account, output, account.remove_client(&client)).await?;
             output.either(&serde_json::json!({"removed": client}), |output| {
                 output.line(&format!("Removed {client}: its session has ended, and its place is free."));
             });

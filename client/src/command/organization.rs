@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, command: OrganizationCommand) -> Ende
     let (words, signatures) = describe(&draft, &supers, now);
     let signed = signatures.iter().filter(|line| line.starts_with("signed by ")).count();
     if signed < 2 {
-        return unfinished(&output, &create, &draft, &words, signed);
+        return unfinished(output, &create, &draft, &words, signed);
     }
     let trust = create.authorities.clone().map_or(Trust::System, Trust::File);
     let invitation = submit_creation(&draft, server, &trust, &supers, &context.environment).await?;
@@ -76,7 +76,7 @@ async fn sign_with_those_here(
 }
 
 fn unfinished(
-    output: &Output,
+    output: Output,
     create: &OrganizationCreate,
     draft: &ChangeDraft,
     words: &[String],
@@ -116,12 +116,11 @@ async fn created(
         "user": invitation.user, "invitation": text, "profile": made});
     context.output.either(&value, |output| {
         output.line(&format!("Created organization {}.", invitation.organization));
-        match &made {
-            Some(name) => output.line(&format!("Its first administrator's profile on this device is {name:?}.")),
-            None => {
-                output.note("Its first administrator joins with this invitation:");
-                output.line(&text);
-            }
+        if let Some(name) = &made {
+            output.line(&format!("Its first administrator's profile on this device is {name:?}."));
+        } else {
+            output.note("Its first administrator joins with this invitation:");
+            output.line(&text);
         }
     });
     Ok(DONE)

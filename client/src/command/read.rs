@@ -14,7 +14,7 @@ use crate::cli::Read;
 use crate::exit::{DONE, Failure, PARTLY};
 use crate::output::{Output, bold, dim};
 
-pub(super) async fn run(context: &Context, read: &Read) -> Ended {
+pub(super) fn run(context: &Context, read: &Read) -> Ended {
     let account = context.account()?;
     let output = context.output;
     let messages: Vec<StoredMessage> = if read.numbers.is_empty() {
@@ -28,11 +28,11 @@ pub(super) async fn run(context: &Context, read: &Read) -> Ended {
     }
     let mut code = DONE;
     for message in &messages {
-        match show(&output, &account, message, read) {
+        match show(output, &account, message, read) {
             Ok(()) if !read.peek => account.mark_read(message.number)?,
             Ok(()) => {}
             Err(failure) if messages.len() > 1 => {
-                failure.show(&output);
+                failure.show(output);
                 code = PARTLY;
             }
             Err(failure) => return Err(failure),
@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, read: &Read) -> Ended {
     Ok(code)
 }
 
-fn show(output: &Output, account: &Account, message: &StoredMessage, read: &Read) -> Result<(), Failure> {
+fn show(output: Output, account: &Account, message: &StoredMessage, read: &Read) -> Result<(), Failure> {
     check_readable(message)?;
     if message.state == MessageState::Unverified {
         output.warn(message.note.as_deref().unwrap_or("it is not verified"));
@@ -87,7 +87,7 @@ fn check_readable(message: &StoredMessage) -> Result<(), Failure> {
 }
 
 /// Prints a message for a person. A terminal gets text only, without what could rule it.
-fn print(output: &Output, account: &Account, message: &StoredMessage) -> Result<(), Failure> {
+fn print(output: Output, account: &Account, message: &StoredMessage) -> Result<(), Failure> {
     let number = message.number.0;
     if !std::io::stdout().is_terminal() {
         return save(account, message, Path::new("-"));
@@ -95,17 +95,14 @@ fn print(output: &Output, account: &Account, message: &StoredMessage) -> Result<
     let recipients = account.names_of(message.recipients.iter().map(|recipient| recipient.user));
     output.line(&bold(&format!("{} to {recipients}", account.name_of(&message.sender))));
     output.line(&dim(&format!("{}  message {number}", message.time)));
-    match inbox::text(account, message) {
-        Some(text) => {
-            for line in text.lines() {
-                output.line(&printable(&line.replace('\t', "    ")));
-            }
+    if let Some(text) = inbox::text(account, message) {
+        for line in text.lines() {
+            output.line(&printable(&line.replace('\t', "    ")));
         }
-        None => {
-            let name = message.file_name.as_deref().unwrap_or(&message.content_type);
-            let bytes = crate::output::size(message.size);
-            output.line(&format!("{name} ({bytes}): save it with countersign read {number} --output <file>"));
-        }
+    } else {
+        let name = message.file_name.as_deref().unwrap_or(&message.content_type);
+        let bytes = crate::output::size(message.size);
+        output.line(&format!("{name} ({bytes}): save it with countersign read {number} --output <file>"));
     }
     output.line("");
     Ok(())

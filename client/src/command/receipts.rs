@@ -15,8 +15,8 @@ pub(super) async fn run(context: &Context, receipts: &Receipts) -> Ended {
     let output = context.output;
     let mut code = DONE;
     if !receipts.offline {
-        match shown(&account, &output, account.sync()).await {
-            Ok(report) => code = inbox::refusals(&output, &report),
+        match shown(&account, output, account.sync()).await {
+            Ok(report) => code = inbox::refusals(output, &report),
             Err(Error::Server(error)) if error.is_passing() => {
                 output.warn(&error.to_string());
                 code = UNREACHABLE;
@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, receipts: &Receipts) -> Ended {
         return Ok(code);
     }
     for message in &messages {
-        print(&output, &account, message, receipts.number.is_some())?;
+        print(output, &account, message, receipts.number.is_some())?;
     }
     Ok(code)
 }
@@ -45,7 +45,7 @@ fn value(account: &Account, message: &StoredMessage) -> Result<Value, Error> {
     Ok(value)
 }
 
-fn print(output: &Output, account: &Account, message: &StoredMessage, whole: bool) -> Result<(), Error> {
+fn print(output: Output, account: &Account, message: &StoredMessage, whole: bool) -> Result<(), Error> {
     output.line(&inbox::line(account, message));
     let receipts = account.receipts(message.number)?;
     for recipient in message.recipients.iter().filter(|recipient| recipient.user != account.user()) {

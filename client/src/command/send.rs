@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, send: Send) -> Ended {
     let account = context.account()?;
     let output = context.output;
     // Before names are looked up: somebody may have joined.
-    match shown(&account, &output, account.extend_log()).await {
+    match shown(&account, output, account.extend_log()).await {
         Ok(_) => {}
         Err(Error::Server(error)) if error.is_passing() && account.log().head().is_some() => {
             output.warn(&error.to_string());
@@ -37,17 +37,17 @@ pub(super) async fn run(context: &Context, send: Send) -> Ended {
     let mut numbers = Vec::new();
     for body in bodies(&send)? {
         let draft = Draft { recipients: recipients.clone(), body, file_name: send.name.clone(), conversation };
-        numbers.push(shown(&account, &output, account.compose(draft)).await?);
+        numbers.push(shown(&account, output, account.compose(draft)).await?);
     }
     if !send.later {
-        match shown(&account, &output, account.flush()).await {
+        match shown(&account, output, account.flush()).await {
             Ok(_) => {}
             // It is in the outbox; the exit code says so.
             Err(Error::Server(error)) if error.is_passing() => output.warn(&error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }
-    report(&output, &account, &numbers)
+    report(output, &account, &numbers)
 }
 
 /// What is sent: one message for each file, or one text.
@@ -88,7 +88,7 @@ fn from_stdin(content_type: Option<&str>) -> Result<Body, Failure> {
     Ok(Body::Bytes(bytes, content_type.to_owned()))
 }
 
-fn report(output: &Output, account: &Account, numbers: &[MessageNumber]) -> Ended {
+fn report(output: Output, account: &Account, numbers: &[MessageNumber]) -> Ended {
     let messages: Vec<StoredMessage> =
         numbers.iter().map(|number| account.message(*number)).collect::<Result<_, _>>()?;
     let me = account.user();

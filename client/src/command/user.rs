@@ -25,12 +25,12 @@ pub(super) async fn run(context: &Context, command: UserCommand) -> Ended {
             propose(context, &account, change, &add.way).await
         }
         UserCommand::Update(update) => {
-            shown(&account, &context.output, account.extend_log()).await?;
+            shown(&account, context.output, account.extend_log()).await?;
             let change = update_of(&account, &update)?;
             propose(context, &account, change, &update.way).await
         }
         UserCommand::List => {
-            shown(&account, &context.output, account.check_listing()).await?;
+            shown(&account, context.output, account.check_listing()).await?;
             let people = account.people();
             context.output.either(&json!({"users": people}), |output| {
                 for person in &people {
@@ -40,8 +40,8 @@ pub(super) async fn run(context: &Context, command: UserCommand) -> Ended {
             Ok(DONE)
         }
         UserCommand::Show { person } => {
-            shown(&account, &context.output, account.extend_log()).await?;
-            show(&context.output, &account, &person)
+            shown(&account, context.output, account.extend_log()).await?;
+            show(context.output, &account, &person)
         }
     }
 }
@@ -57,7 +57,7 @@ fn described(person: &Person) -> String {
     line
 }
 
-fn show(output: &Output, account: &Account, text: &str) -> Ended {
+fn show(output: Output, account: &Account, text: &str) -> Ended {
     let person = account.find_person(text)?;
     let log = account.log();
     let certificate = log.organization().certificate(&person.user).map(|certificate| certificate.to_armored());
@@ -118,11 +118,11 @@ pub(super) fn update_of(account: &Account, update: &UserUpdate) -> Result<Change
 async fn propose(context: &Context, account: &Account, change: Change, way: &Way) -> Ended {
     let output = context.output;
     let user = change.user();
-    let mut draft = shown(account, &output, account.draft_change(change)).await?;
+    let mut draft = shown(account, output, account.draft_change(change)).await?;
     account.sign_change(&mut draft).await?;
     let standing = account.standing(&draft)?;
     if standing.signed >= standing.needed && way.request.is_none() && way.output.is_none() {
-        let head = shown(account, &output, account.submit_change(&draft)).await?;
+        let head = shown(account, output, account.submit_change(&draft)).await?;
         output.either(&json!({"state": "done", "user": user, "head": head}), |output| {
             for line in &standing.words {
                 output.line(line);
@@ -132,7 +132,7 @@ async fn propose(context: &Context, account: &Account, change: Change, way: &Way
         return Ok(DONE);
     }
     if let Some(administrator) = &way.request {
-        return request(&output, account, &draft, administrator, user).await;
+        return request(output, account, &draft, administrator, user).await;
     }
     let path = way.output.clone().unwrap_or_else(|| format!("change-{}.change", draft.statement().sequence).into());
     write_file(&path, draft.to_text(&standing.words).as_bytes())?;
@@ -148,7 +148,7 @@ async fn propose(context: &Context, account: &Account, change: Change, way: &Way
 
 /// Sends a signed draft to another administrator.
 pub(super) async fn request(
-    output: &Output,
+    output: Output,
     account: &Account,
     draft: &ChangeDraft,
     administrator: &str,

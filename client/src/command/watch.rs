@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, watch: &Watch) -> Ended {
     let work = account.run(interrupt, |_| ());
     tokio::pin!(work);
     let mut shown = Shown { known: HashSet::new(), count: 0 };
-    shown.what_is_unread(&account, &output, watch).await?;
+    shown.what_is_unread(&account, output, watch).await?;
     loop {
         if watch.count.is_some_and(|count| shown.count >= count) {
             return Ok(DONE);
@@ -36,9 +36,9 @@ pub(super) async fn run(context: &Context, watch: &Watch) -> Ended {
             }
             event = events.recv() => match event {
                 Ok(Event::Arrived(_)) | Err(RecvError::Lagged(_)) => {
-                    shown.what_is_unread(&account, &output, watch).await?;
+                    shown.what_is_unread(&account, output, watch).await?;
                 }
-                Ok(Event::LogExtended(update)) => log_lines(&output, &update),
+                Ok(Event::LogExtended(update)) => log_lines(output, &update),
                 Ok(Event::Refused(refused)) => output.refused(&refused),
                 Ok(Event::Online(false)) => output.warn("the server cannot be reached; trying again"),
                 Ok(Event::Changed(_) | Event::Online(true) | Event::Progress { .. }) | Err(RecvError::Closed) => {}
@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, watch: &Watch) -> Ended {
     }
 }
 
-fn log_lines(output: &Output, update: &LogUpdate) {
+fn log_lines(output: Output, update: &LogUpdate) {
     for entry in &update.entries {
         output.note(&format!("the organization changed: {}", entry.change.join("; ")));
     }
@@ -61,7 +61,7 @@ struct Shown {
 
 impl Shown {
     /// Shows everything that is unread, and marks it as read once it was shown or its command succeeded.
-    async fn what_is_unread(&mut self, account: &Account, output: &Output, watch: &Watch) -> Result<(), Error> {
+    async fn what_is_unread(&mut self, account: &Account, output: Output, watch: &Watch) -> Result<(), Error> {
         for message in account.unread(u32::MAX)? {
             if watch.count.is_some_and(|count| self.count >= count) {
                 return Ok(());
@@ -70,16 +70,15 @@ impl Shown {
             if message.state == MessageState::Incomplete || !self.known.insert(message.number) {
                 continue;
             }
-            let done = match &watch.exec {
-                Some(command) => execute(account, output, &message, command).await?,
-                None => {
-                    if output.is_json() {
-                        output.value(&inbox::value(account, &message));
-                    } else {
-                        output.line(&inbox::line(account, &message));
-                    }
-                    true
+            let done = if let Some(command) = &watch.exec {
+                execute(account, output, &message, command).await?
+            } else {
+                if output.is_json() {
+                    output.value(&inbox::value(account, &message));
+                } else {
+                    output.line(&inbox::line(account, &message));
                 }
+                true
             };
             if done {
                 account.mark_read(message.number)?;
@@ -91,7 +90,7 @@ impl Shown {
 }
 
 /// Runs a command for a message. Returns whether it succeeded.
-async fn execute(account: &Account, output: &Output, message: &StoredMessage, command: &str) -> Result<bool, Error> {
+async fn execute(account: &Account, output: Output, message: &StoredMessage, command: &str) -> Result<bool, Error> {
     let failed = |source| Error::File { path: "sh".into(), source };
     let mut child = tokio::process::Command::new("sh")
         .args(["-c", command])

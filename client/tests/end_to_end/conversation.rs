@@ -13,7 +13,7 @@ fn a_message_arrives_is_read_and_is_acknowledged() {
     let message = &inbox["messages"][0];
     assert_eq!(message["text"], "The meeting is at noon.");
     assert_eq!((&message["state"], &message["from"]), (&"verified".into(), &"Alice".into()));
-    assert_eq!(world.alice.received_by(number), [world.bob.user.clone()]);
+    assert_eq!(world.alice.received_by(number), std::slice::from_ref(&world.bob.user));
     let read = world.bob.run(&["read", &message["number"].to_string()]).expect(0);
     assert_eq!(read.text(), "The meeting is at noon.");
     assert!(world.bob.json(&["inbox"])["messages"].as_array().unwrap().is_empty());
@@ -73,7 +73,10 @@ fn a_file_larger_than_the_servers_limit_is_split_and_joined() {
     std::fs::create_dir(&folder).unwrap();
     world.bob.run(&["read", &message["number"].to_string(), "--output", folder.to_str().unwrap()]).expect(0);
     assert!(std::fs::read(folder.join("plan.bin")).unwrap() == content);
-    assert_eq!(world.alice.received_by(sent["messages"][0]["number"].as_i64().unwrap()), [world.bob.user.clone()]);
+    assert_eq!(
+        world.alice.received_by(sent["messages"][0]["number"].as_i64().unwrap()),
+        std::slice::from_ref(&world.bob.user)
+    );
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn killed_at_any_request_of_receiving() {
     }
     // Every receipt came, too.
     for number in numbers {
-        assert_eq!(world.alice.received_by(number), [world.bob.user.clone()]);
+        assert_eq!(world.alice.received_by(number), std::slice::from_ref(&world.bob.user));
     }
 }
 

@@ -91,7 +91,7 @@ fn a_replaced_certificate_is_used_from_then_on() {
     let states: Vec<&str> =
         inbox["messages"].as_array().unwrap().iter().map(|message| message["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["sealed", "verified"]);
-    assert_eq!(world.alice.received_by(after), [world.bob.user.clone()]);
+    assert_eq!(world.alice.received_by(after), std::slice::from_ref(&world.bob.user));
     assert!(world.alice.received_by(number).is_empty());
     // The old key opens no session any more.
     assert_ne!(world.bob.run(&["inbox"]).code, 0);

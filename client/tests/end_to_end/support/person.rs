@@ -1,6 +1,5 @@
 //! A person at a device: the command, run with their GnuPG home and a folder of their own.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -64,13 +63,6 @@ impl Person {
     /// Runs the command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments).output().unwrap())
-    }
-
-    /// Runs the command with an input.
-    pub(crate) fn run_with(&self, arguments: &[&str], input: &[u8]) -> Ended {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        Ended::of(child.wait_with_output().unwrap())
     }
 
     /// Starts the command.

@@ -26,7 +26,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let mut world = Self::empty();
         let invitation = world.create_organization();
-        world.alice.user = world.alice.json(&["join", &invitation])["user"].as_str().unwrap().to_owned();
+        world.alice.user = String::from(world.alice.json(&["join", &invitation])["user"].as_str().unwrap());
         let World { alice, bob, carol, .. } = &mut world;
         for person in [bob, carol] {
             Self::add(alice, person);
@@ -56,7 +56,7 @@ impl World {
         let certificate = alice.write("new.asc", &person.key.certificate);
         let added = alice.json(&["user", "add", &certificate]);
         assert_eq!(added["state"], "done");
-        person.user = added["user"].as_str().unwrap().to_owned();
+        person.user = String::from(added["user"].as_str().unwrap());
         let invitation = alice.json(&["invite", &person.user]);
         person.json(&["join", invitation["text"].as_str().unwrap()]);
     }
