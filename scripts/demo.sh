@@ -155,6 +155,7 @@ say "It makes Mallory an administrator:"
 lie forge-change
 show carol 76 inbox
 say "It gives a user Mallory's certificate in its listing:"
+lie ''
 lie "swap-certificate $(id_of bob)"
 show carol 76 user list
 lie ''

@@ -384,7 +384,7 @@ impl LyingServer {
 /// Never answers. Whoever waits for it is stopped meanwhile.
 async fn hold() {
     println!("holding");
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 fn promote(page: &mut Value) {
