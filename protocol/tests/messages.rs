@@ -11,8 +11,9 @@ use sequoia_openpgp::packet::{PKESK, Packet};
 use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::SerializeInto as _;
-use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message, Signer};
-use sequoia_openpgp::{Cert, PacketPile};
+use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message, Recipient, Signer};
+use sequoia_openpgp::types::Features;
+use sequoia_openpgp::{Cert, KeyHandle, PacketPile};
 
 /// 2026-11-23T05:30:01Z.
 const NOW: UnixMicros = UnixMicros(1_795_411_801_000_000);
@@ -132,7 +133,9 @@ fn what_nobody_signed_says_so() {
     let bob = person("Bob");
     let policy = StandardPolicy::at(SystemTime::from(NOW));
     let keys = bob.secret.keys().with_policy(&policy, SystemTime::from(NOW)).for_transport_encryption();
-    let keys: Vec<_> = keys.collect();
+    let v1 = Features::empty().set_seipdv1();
+    let keys: Vec<_> =
+        keys.map(|key| Recipient::new(v1.clone(), KeyHandle::from(key.key().keyid()), key.key())).collect();
     let mut message = Vec::new();
     let encryptor = Encryptor::for_recipients(Message::new(&mut message), keys).build().unwrap();
     let mut literal = LiteralWriter::new(encryptor).build().unwrap();

@@ -2,7 +2,9 @@
 
 use std::io::Write as _;
 
+use sequoia_openpgp::KeyHandle;
 use sequoia_openpgp::serialize::stream::{Encryptor, LiteralWriter, Message, Recipient};
+use sequoia_openpgp::types::Features;
 
 use super::{Certificate, policy, system_time};
 use crate::time::UnixMicros;
@@ -44,7 +46,12 @@ pub(super) fn encrypt_packets<C: AsRef<Certificate>>(
     let mut keys: Vec<Recipient<'_>> = Vec::new();
     for recipient in recipients {
         let before = keys.len();
-        keys.extend(recipient.as_ref().encryption_keys(&policy, at).into_iter().map(Recipient::from));
+        // The encryption of RFC 4880, whatever a certificate says it understands: GnuPG reads no other kind.
+        let features = Features::empty().set_seipdv1();
+        keys.extend(recipient.as_ref().encryption_keys(&policy, at).into_iter().map(|key| {
+            let key = key.key();
+            Recipient::new(features.clone(), KeyHandle::from(key.keyid()), key)
+        }));
         if keys.len() == before {
             return Err(EncryptionFault::NoEncryptionKey);
         }
