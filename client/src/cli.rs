@@ -91,6 +91,17 @@ The command of --exec runs once for each message, with its content as standard i
 COUNTERSIGN_NUMBER, COUNTERSIGN_FROM, COUNTERSIGN_USER, COUNTERSIGN_TYPE, COUNTERSIGN_FILE_NAME and
 COUNTERSIGN_STATE in its environment. A message for which it fails stays unread.")]
     Watch(Watch),
+    /// Conversations in this terminal
+    #[command(after_long_help = "\
+Examples:
+  countersign chat            F1 shows the keys
+  NO_COLOR=1 countersign chat
+  countersign chat --ascii    for a terminal that shows nothing but ASCII")]
+    Chat {
+        /// Draw with ASCII alone, whatever the locale says
+        #[arg(long)]
+        ascii: bool,
+    },
     /// See whom what you sent has reached
     #[command(after_long_help = "\
 Examples:

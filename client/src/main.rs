@@ -1,5 +1,6 @@
 //! The command `countersign`: a thin door to the library. Parses, runs, and turns the end into an exit code.
 
+mod chat;
 mod cli;
 mod command;
 mod exit;

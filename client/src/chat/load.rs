@@ -31,7 +31,9 @@ fn messages(account: &Account, id: ConversationId, limit: u32) -> Result<OpenCon
 
 fn message(account: &Account, stored: StoredMessage) -> Result<Message> {
     let content = content(account, &stored)?;
-    let StoredMessage { number, sender, outgoing, time, state, note, mut recipients, parts, parts_done, seen, .. } = stored;
+    let StoredMessage {
+        number, sender, outgoing, time, state, note, mut recipients, parts, parts_done, seen, ..
+    } = stored;
     if recipients.iter().any(|recipient| recipient.user != account.user()) {
         recipients.retain(|recipient| recipient.user != account.user());
     }

@@ -48,9 +48,16 @@ use session::Session;
 use state::State;
 
 /// Runs the interface until the person leaves it.
-pub(crate) async fn run(account: Account, environment: &Environment, gpg: &std::path::Path, ascii: bool) -> Result<u8, Failure> {
+pub(crate) async fn run(
+    account: Account,
+    environment: &Environment,
+    gpg: &std::path::Path,
+    ascii: bool,
+) -> Result<u8, Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-        return Err(Failure::usage("chat needs a terminal; for programs there are `countersign watch` and `countersign send`"));
+        return Err(Failure::usage(
+            "chat needs a terminal; for programs there are `countersign watch` and `countersign send`",
+        ));
     }
     let account = Arc::new(account);
     let mut abilities = Abilities::from_environment(|name| std::env::var_os(name));

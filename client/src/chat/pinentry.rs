@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use countersign_client::gnupg::{Gnupg, GnupgError};
 use countersign_protocol::openpgp::{Certificate, seal};
@@ -66,11 +67,16 @@ impl Pinentry {
 
     /// Lets GnuPG ask: signs something and decrypts something, both of no use to anybody. Whoever calls this has given the
     /// terminal away.
-    pub(super) async fn ask(&mut self, gnupg: &Gnupg, certificate: &Certificate, now: UnixMicros) -> Result<(), GnupgError> {
+    pub(super) async fn ask(
+        &mut self,
+        gnupg: &Gnupg,
+        certificate: &Arc<Certificate>,
+        now: UnixMicros,
+    ) -> Result<(), GnupgError> {
         let document = b"countersign chat: are the keys open?\n";
         let signature = gnupg.sign(certificate, document, now).await?;
         // An own certificate that nothing can be encrypted to has nothing to open either.
-        if let Ok(sealed) = seal(document, &signature, &[certificate], now) {
+        if let Ok(sealed) = seal(document, &signature, &[Arc::clone(certificate)], now) {
             gnupg.message_key(&sealed).await?;
         }
         let answer = run(OsStr::new("gpg-connect-agent"), &["KEYINFO --list", "/bye"]).await;
@@ -173,7 +179,8 @@ grp:::::::::AUTH:
         let state = |signing: &str, decrypting: &str| {
             format!("S KEYINFO A949 {decrypting}\nS KEYINFO F5CE {signing}\nS KEYINFO AUTH D - - - P - - -\nOK\n")
         };
-        let (closed, cached, plain, card) = ("D - - - P - - -", "D - - 1 P - - -", "D - - - C - - -", "T D276 OPENPGP.1 - - - - -");
+        let (closed, cached, plain, card) =
+            ("D - - - P - - -", "D - - 1 P - - -", "D - - - C - - -", "T D276 OPENPGP.1 - - - - -");
         assert!(pinentry(None).judge(&state(closed, closed)));
         assert!(pinentry(None).judge(&state(cached, closed)));
         assert!(!pinentry(None).judge(&state(cached, cached)));

@@ -40,13 +40,21 @@ fn write(account: &Account, message: &StoredMessage, unfinished: &Path, target: 
     }
     let sha256 = Sha256Digest::from_bytes(hash.finalize().into());
     if message.sha256.is_some_and(|signed| signed != sha256) {
-        return Err(Error::Usage("the parts do not make the whole that their sender signed; it was not saved".to_owned()));
+        return Err(Error::Usage(
+            "the parts do not make the whole that their sender signed; it was not saved".to_owned(),
+        ));
     }
     file.sync_all().map_err(failed)?;
     // Somebody else's file may have come there meanwhile: a link is made only where nothing is.
-    std::fs::hard_link(unfinished, target).or_else(|_| {
-        if target.exists() { Err(std::io::ErrorKind::AlreadyExists.into()) } else { std::fs::rename(unfinished, target) }
-    }).map_err(failed)?;
+    std::fs::hard_link(unfinished, target)
+        .or_else(|_| {
+            if target.exists() {
+                Err(std::io::ErrorKind::AlreadyExists.into())
+            } else {
+                std::fs::rename(unfinished, target)
+            }
+        })
+        .map_err(failed)?;
     let _ = std::fs::remove_file(unfinished);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use countersign_client::account::{ChangeStanding, LogLine, Person};
 use countersign_client::envelope::ConversationId;
 use countersign_client::store::MessageNumber;
-use countersign_protocol::id::UserId;
+use countersign_protocol::id::{OrganizationId, UserId};
 use countersign_protocol::time::UnixMicros;
 use jiff::tz::TimeZone;
 use ratatui_textarea::{CursorMove, TextArea, WrapMode};
@@ -53,6 +53,8 @@ pub(super) enum Event {
     Told(Notice),
     /// What a change is.
     Change(MessageNumber, Box<ChangeStanding>),
+    /// A change is in the log: its number there.
+    Submitted(u64),
     /// A path was completed.
     Completed(String),
 }
@@ -136,13 +138,30 @@ pub(super) enum Page {
 /// What lies over everything else.
 #[derive(Clone, Debug)]
 pub(super) enum Overlay {
-    Page { page: Page, scroll: usize },
+    Page {
+        page: Page,
+        scroll: usize,
+    },
     /// Choosing people for a conversation.
-    NewConversation { filter: TextArea<'static>, cursor: usize, chosen: BTreeSet<UserId> },
-    SendFile { path: TextArea<'static> },
-    SaveFile { number: MessageNumber, path: TextArea<'static> },
+    NewConversation {
+        filter: TextArea<'static>,
+        cursor: usize,
+        chosen: BTreeSet<UserId>,
+    },
+    SendFile {
+        path: TextArea<'static>,
+    },
+    SaveFile {
+        number: MessageNumber,
+        path: TextArea<'static>,
+    },
     /// A change that asks for a signature; none until it was read.
-    Change { number: MessageNumber, standing: Option<Box<ChangeStanding>>, scroll: usize, busy: bool },
+    Change {
+        number: MessageNumber,
+        standing: Option<Box<ChangeStanding>>,
+        scroll: usize,
+        busy: bool,
+    },
     /// Leaving would lose what was typed.
     Leaving,
 }
@@ -164,6 +183,7 @@ pub(super) struct State {
     pub(super) now: UnixMicros,
     pub(super) zone: TimeZone,
     pub(super) abilities: Abilities,
+    pub(super) organization: Option<OrganizationId>,
     pub(super) size: (u16, u16),
     pub(super) measured: Measured,
 
@@ -186,6 +206,8 @@ pub(super) struct State {
     pub(super) overlay: Option<Overlay>,
     /// What conversations are searched for.
     pub(super) filter: Option<TextArea<'static>>,
+    /// Whether that is being typed.
+    pub(super) is_searching: bool,
     /// The message that keys are about.
     pub(super) selected: Option<MessageNumber>,
     /// Lines of messages below what is shown.
@@ -225,6 +247,7 @@ impl State {
             now,
             zone,
             abilities,
+            organization: None,
             size: (80, 24),
             measured: Measured::default(),
             people: BTreeMap::new(),
@@ -239,6 +262,7 @@ impl State {
             focus: Focus::Conversations,
             overlay: None,
             filter: None,
+            is_searching: false,
             selected: None,
             scroll: 0,
             follow: false,

@@ -54,6 +54,7 @@ impl Context {
 
 /// Runs a command.
 pub(crate) async fn run(arguments: Cli, output: Output) -> Ended {
+    let gpg = arguments.gpg.clone();
     let environment = Environment { gnupg: Gnupg::new(arguments.gpg, None), ..Environment::default() };
     let directories = Directories::from_environment(|name| std::env::var_os(name)).map_err(Error::from)?;
     let context = Context { directories, profile: arguments.profile, environment, output };
@@ -68,6 +69,7 @@ pub(crate) async fn run(arguments: Cli, output: Output) -> Ended {
         Command::Inbox(inbox) => inbox::run(&context, &inbox).await,
         Command::Read(read) => read::run(&context, &read),
         Command::Watch(watch) => watch::run(&context, &watch).await,
+        Command::Chat { ascii } => chat(&context, &gpg, ascii).await,
         Command::Receipts(receipts) => receipts::run(&context, &receipts).await,
         Command::Client(command) => clients(&context, command).await,
         Command::Log(LogCommand::Show { offline }) => log::show(&context, offline).await,
@@ -77,6 +79,13 @@ pub(crate) async fn run(arguments: Cli, output: Output) -> Ended {
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { folder } => generate::manual_pages(context.output, &folder),
     }
+}
+
+async fn chat(context: &Context, gpg: &Path, ascii: bool) -> Ended {
+    if context.output.is_json() {
+        return Err(Failure::usage("chat is for people; for programs there is `countersign --json watch`"));
+    }
+    crate::chat::run(context.account()?, &context.environment, gpg, ascii).await
 }
 
 async fn clients(context: &Context, command: ClientCommand) -> Ended {
