@@ -2,7 +2,7 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt doc deny bench install check-install clean
+.PHONY: help run demo test lint fmt doc deny bench install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,6 +10,10 @@ help: ## Show this help
 run: packages ## Build the service and run it here, with its data in ./data
 	cargo build --release --locked -p countersign-service
 	@exec scripts/run.sh
+
+demo: packages ## Show what it does, against a server that lies too; renews the transcript in README.md
+	cargo build --locked -p countersign-service -p countersign-client --bins --examples
+	@scripts/demo.sh --write
 
 test: ## Run all tests
 	@scripts/install-packages.sh --test

@@ -22,6 +22,7 @@ if (($# == 0)); then
 fi
 scripts/test-readme.sh </dev/null 2>&1 | tee -a "$log" || status=1
 scripts/test-smart-card.sh </dev/null 2>&1 | tee -a "$log" || status=1
+scripts/demo.sh --check </dev/null 2>&1 | tee -a "$log" || status=1
 
 # A line of each test program: `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
 read -r passed failed < <(awk '/^test result:/ {

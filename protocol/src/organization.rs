@@ -8,7 +8,7 @@ use crate::log::{Head, LogEntry};
 use crate::openpgp::{Certificate, Fingerprint};
 use crate::statement::Statement;
 use crate::time::UnixMicros;
-use crate::two_man_rule::{Refusal, Standing, UserRecord, Verdict, judge};
+use crate::two_man_rule::{Refusal, Standing, UserRecord, Verdict, apply, judge};
 
 /// An organization folded from its log.
 #[derive(Clone, Debug)]
@@ -66,6 +66,34 @@ impl Organization {
         self.time = verdict.time;
         self.users.insert(verdict.record.user, verdict.record.clone());
         Ok(verdict)
+    }
+
+    /// Extends the log by an entry that this verifier accepted before, without judging who signed it.
+    ///
+    /// For what a client pinned itself, and for a first statement whose hash it pinned.
+    ///
+    /// # Errors
+    /// [`LogRefusal`] if the entry is no statement, does not follow, or cannot be applied.
+    pub fn replay(&mut self, entry: &LogEntry) -> Result<Head, LogRefusal> {
+        let statement = Statement::parse(&entry.statement).map_err(Refusal::from)?;
+        if statement.organization != self.id {
+            return Err(LogRefusal::OtherOrganization(statement.sequence));
+        }
+        let expected = self.head.map_or(Some(0), |head| head.sequence.checked_add(1));
+        if expected != Some(statement.sequence) || statement.previous != self.head.map(|head| head.hash) {
+            return Err(Refusal::LogMoved { head: self.head }.into());
+        }
+        let user = statement.change.user();
+        let record = apply(&statement, self.users.get(&user))?;
+        if let Some(certificate) = statement.change.certificate() {
+            let certificate = Certificate::parse(certificate).map_err(Refusal::from)?;
+            self.certificates.insert(user, Arc::new(certificate));
+        }
+        let head = Head { sequence: statement.sequence, hash: statement.hash };
+        self.head = Some(head);
+        self.time = statement.time;
+        self.users.insert(user, record);
+        Ok(head)
     }
 
     /// Returns the organization.

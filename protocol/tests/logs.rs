@@ -231,3 +231,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_accepted_once_is_replayed_to_the_same_organization() {
+    for log in cases::<Log>("logs.json", "logs") {
+        let mut judged = begin(log.organization, &log.super_administrators);
+        // Whoever replays need not know the super-administrators.
+        let mut replayed = begin(log.organization, &[]);
+        for accepted in &log.accepted {
+            let entry = entry(&accepted.statement, &accepted.signatures);
+            judged.extend(&entry, UnixMicros(accepted.now_us)).expect(&accepted.why);
+            assert_eq!(replayed.replay(&entry).expect(&accepted.why).hash, accepted.hash);
+            assert_eq!((replayed.head(), users(&replayed)), (judged.head(), users(&judged)));
+            // The same again does not follow.
+            assert!(replayed.replay(&entry).is_err(), "{}: {}", log.name, accepted.why);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Certificates: parsing, and whether one can be used.
 
 use std::fmt;
+use std::io::Write as _;
 use std::str::FromStr;
 use std::time::SystemTime;
 
@@ -12,7 +13,7 @@ use sequoia_openpgp::parse::Dearmor;
 use sequoia_openpgp::policy::Policy;
 use sequoia_openpgp::serialize::{Serialize as _, SerializeInto as _};
 use sequoia_openpgp::types::{KeyFlags, RevocationStatus};
-use sequoia_openpgp::{Cert, Packet, armor};
+use sequoia_openpgp::{Cert, KeyHandle, Packet, armor};
 
 use super::{flat_packets, policy, system_time};
 use crate::time::UnixMicros;
@@ -64,6 +65,10 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+/// The name of a key as an encrypted message has it: a key id, or a fingerprint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyName(pub(super) KeyHandle);
+
 /// Why a certificate cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateFault {
@@ -108,6 +113,29 @@ impl Certificate {
         }
     }
 
+    /// Parses one certificate of raw packets, under the same rules as an armored one.
+    ///
+    /// # Errors
+    /// [`CertificateFault::Malformed`] or [`CertificateFault::SecretKey`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CertificateFault> {
+        let write = || -> sequoia_openpgp::Result<Vec<u8>> {
+            let mut armor = armor::Writer::new(Vec::new(), armor::Kind::PublicKey)?;
+            armor.write_all(bytes)?;
+            Ok(armor.finalize()?)
+        };
+        let armored = write().map_err(|_| CertificateFault::Malformed)?;
+        Self::parse(&String::from_utf8_lossy(&armored))
+    }
+
+    /// Writes the certificate as raw packets.
+    ///
+    /// # Panics
+    /// Never: what cannot be written was refused when it was parsed.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.cert.to_vec().expect("parsing refuses a certificate that cannot be written")
+    }
+
     /// Returns the fingerprint of the primary key.
     #[must_use]
     pub const fn fingerprint(&self) -> &Fingerprint {
@@ -129,6 +157,41 @@ impl Certificate {
             return Err(CertificateFault::NoEncryptionKey);
         }
         Ok(())
+    }
+
+    /// Returns the user ids, such as `Alice <alice@example.org>`, the primary one first. Whoever made the certificate
+    /// chose them: they are names for people to read, never what decides.
+    #[must_use]
+    pub fn user_ids(&self, time: UnixMicros) -> Vec<String> {
+        let at = system_time(time);
+        let policy = policy(at);
+        let text = |id: &[u8]| String::from_utf8_lossy(id).into_owned();
+        let primary = self.cert.with_policy(&policy, at).ok();
+        let primary = primary.and_then(|valid| valid.primary_userid().ok().map(|id| text(id.userid().value())));
+        let all = self.cert.userids().map(|id| text(id.userid().value()));
+        let others = all.filter(|id| Some(id) != primary.as_ref()).collect::<Vec<_>>();
+        primary.into_iter().chain(others).collect()
+    }
+
+    /// Returns the fingerprints of the keys that may sign at `time`, newest first.
+    #[must_use]
+    pub fn signing_keys(&self, time: UnixMicros) -> Vec<Fingerprint> {
+        let at = system_time(time);
+        let policy = policy(at);
+        let mut keys: Vec<_> = self.usable_keys(&policy, at, &KeyFlags::empty().set_signing()).collect();
+        keys.sort_by_key(|key| std::cmp::Reverse(key.key().creation_time()));
+        keys.into_iter().map(|key| Fingerprint(key.key().fingerprint())).collect()
+    }
+
+    /// Tells whether one of the certificate's keys, of whatever state, has the name that a message gives its recipient.
+    #[must_use]
+    pub fn has_key(&self, name: &KeyName) -> bool {
+        self.keys().any(|key| name.0.aliases(key.key().key_handle()))
+    }
+
+    /// Returns sequoia's certificate.
+    pub(super) const fn cert(&self) -> &Cert {
+        &self.cert
     }
 
     /// Writes the certificate as armored text.

@@ -1,4 +1,5 @@
-//! `OpenPGP`: certificates, detached signatures and encryption. The only home of sequoia.
+//! `OpenPGP`: certificates, detached signatures, encryption, and messages that are signed inside their encryption. The
+//! only home of sequoia.
 //!
 //! Refuses to know: secret keys. A text that holds one is refused, so that no one's mistake is stored.
 //!
@@ -7,10 +8,12 @@
 
 mod certificate;
 mod encryption;
+mod message;
 mod signature;
 
-pub use certificate::{Certificate, CertificateFault, Fingerprint, parse_certificates};
+pub use certificate::{Certificate, CertificateFault, Fingerprint, KeyName, parse_certificates};
 pub use encryption::EncryptionFault;
+pub use message::{Author, InvalidMessageKey, MessageKey, OpenFault, OpenedMessage, open, recipient_keys, seal};
 pub use signature::{SignatureEncoding, SignatureFault, SignatureTerms, verify_detached};
 
 use std::time::SystemTime;

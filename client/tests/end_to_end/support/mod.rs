@@ -1,0 +1,11 @@
+//! What the tests are made of: people with keys, a service, a server that lies, and the command as a process.
+
+mod keys;
+mod person;
+mod processes;
+mod world;
+
+pub(crate) use keys::{Key, keys};
+pub(crate) use person::{Ended, Person};
+pub(crate) use processes::LyingServer;
+pub(crate) use world::World;
