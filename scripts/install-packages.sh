@@ -7,7 +7,8 @@
 set -euo pipefail
 
 # command:package
-needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl)
+needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl
+  tmux:tmux pinentry-curses:pinentry-curses)
 linting=(shellcheck:shellcheck)
 
 case ${1:-} in
