@@ -13,11 +13,14 @@ cargo test --workspace --locked --no-fail-fast "$@" </dev/null 2>&1 | tee -a "$l
 # The end-to-end suite again, over other stores than those of a single process. `store ephemeral`, as
 # service/tests/end_to_end/support/process.rs knows them. Arguments choose tests of the run above only.
 if (($# == 0)); then
+  # As it was built above: of one package alone, cargo would build the dependencies with other features once more.
+  suite=$(cargo test --workspace --locked --no-run --message-format=json 2>/dev/null |
+    jq -r 'select(.target.name? == "end_to_end" and (.manifest_path | endswith("/service/Cargo.toml"))).executable')
   for stores in 'memory valkey' 'embedded valkey-cluster'; do
     read -r store ephemeral <<<"$stores"
     echo "== end to end over $store and $ephemeral" | tee -a "$log"
-    COUNTERSIGN_TEST_STORE=$store COUNTERSIGN_TEST_EPHEMERAL=$ephemeral \
-      cargo test --locked --no-fail-fast -p countersign-service --test end_to_end </dev/null 2>&1 | tee -a "$log" || status=1
+    (cd service && COUNTERSIGN_TEST_STORE=$store COUNTERSIGN_TEST_EPHEMERAL=$ephemeral "$suite") </dev/null 2>&1 |
+      tee -a "$log" || status=1
   done
 fi
 scripts/test-readme.sh </dev/null 2>&1 | tee -a "$log" || status=1

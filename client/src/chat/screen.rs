@@ -7,6 +7,7 @@ use std::io::{self, stdout};
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
 use crossterm::execute;
 use futures_util::StreamExt as _;
+use ratatui::layout::{Position, Rect};
 use ratatui::{DefaultTerminal, Frame};
 
 /// The terminal while the interface has it.
@@ -38,7 +39,9 @@ impl Screen {
 
     /// Forgets what is on the screen, so that all of it is drawn again.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Not `Terminal::clear`: that asks the terminal where its cursor is, and the answer comes among the keys.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
     /// Waits for a key, a paste or a new size. None if the terminal is gone.
@@ -62,7 +65,7 @@ impl Screen {
         crossterm::terminal::enable_raw_mode()?;
         execute!(stdout(), crossterm::terminal::EnterAlternateScreen, EnableBracketedPaste)?;
         self.input = Some(EventStream::new());
-        self.terminal.clear()
+        self.clear()
     }
 }
 

@@ -16,6 +16,9 @@ use super::keys::{self, Action, Place};
 use super::model::{Content, Conversation, Loaded, OpenConversation};
 use super::state::{Effect, Event, Focus, Notice, Outgoing, OutgoingBody, Overlay, PAGE, Page, State, editor};
 
+/// How many parts or messages there must be before their progress is shown.
+const PROGRESS_FROM: u64 = 3;
+
 /// Takes an event in, and says what is to be done.
 pub(super) fn update(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
@@ -56,7 +59,11 @@ pub(super) fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.online = Some(online);
             state.stopped = None;
         }
-        Event::Progress(what, done, total) => state.progress = (done < total).then_some((what, done, total)),
+        Event::Progress(what, done, total) => {
+            // What is done at once would only flicker.
+            let is_worth_telling = done < total && total >= PROGRESS_FROM;
+            state.progress = is_worth_telling.then_some((what, done, total));
+        }
         Event::Locked(locked) => state.locked = locked,
         Event::Composed => {
             state.composing = state.composing.saturating_sub(1);

@@ -48,8 +48,11 @@ fn value(account: &Account, message: &StoredMessage) -> Result<Value, Error> {
 fn print(output: Output, account: &Account, message: &StoredMessage, whole: bool) -> Result<(), Error> {
     output.line(&inbox::line(account, message));
     let receipts = account.receipts(message.number)?;
-    for recipient in message.recipients.iter().filter(|recipient| recipient.user != account.user()) {
-        let name = account.name_of(&recipient.user);
+    let others = message.recipients.iter().filter(|recipient| recipient.user != account.user());
+    let mut others: Vec<_> = others.map(|recipient| (account.name_of(&recipient.user), recipient)).collect();
+    // By name, as everywhere: in the order of ids it would be another one in each organization.
+    others.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (name, recipient) in others {
         if recipient.received {
             output.line(&format!("      {}", good(&format!("{name} has received it"))));
         } else {

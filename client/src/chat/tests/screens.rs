@@ -159,6 +159,17 @@ fn the_help_lists_all_keys() {
 }
 
 #[test]
+fn what_takes_a_while_shows_how_far_it_is() {
+    let mut chat = Chat::new();
+    chat.event(Event::Progress("Sending", 1, 2));
+    assert!(!chat.screen(80, 24).contains("Sending"));
+    chat.event(Event::Progress("Sending", 5, 20));
+    assert!(chat.screen(80, 24).contains("Sending █████░░░░░░░░░░░░░░░ 5 of 20"));
+    chat.event(Event::Progress("Sending", 20, 20));
+    assert!(!chat.screen(80, 24).contains("Sending"));
+}
+
+#[test]
 fn a_locked_key_is_told() {
     let mut chat = Chat::new();
     chat.event(Event::Locked(true));
