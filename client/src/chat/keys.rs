@@ -253,6 +253,35 @@ impl Binding {
     }
 }
 
+/// The places, in the order in which the help has them.
+pub(super) const PLACES: [Place; 9] = [
+    Place::Everywhere,
+    Place::Conversations,
+    Place::Messages,
+    Place::Compose,
+    Place::Search,
+    Place::NewConversation,
+    Place::Path,
+    Place::Change,
+    Place::Page,
+];
+
+/// Returns the keys that the help lists for a place.
+pub(super) fn listed(place: Place) -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().filter(move |binding| binding.place == place && !binding.says.is_empty())
+}
+
+/// Writes all keys as docs/chat.md has them.
+#[cfg(test)]
+pub(super) fn as_markdown() -> String {
+    let row = |binding: &Binding| format!("| {} | {} |\n", binding.name(), binding.says);
+    let table = |place: Place| {
+        let rows: String = listed(place).map(row).collect();
+        format!("\n### {}\n\n| key | what it does |\n|---|---|\n{rows}", place.heading())
+    };
+    PLACES.into_iter().map(table).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

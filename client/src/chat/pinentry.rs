@@ -91,13 +91,12 @@ async fn program() -> PathBuf {
     let home = run(OsStr::new("gpgconf"), &["--list-dirs", "homedir"]).await;
     let configuration = std::fs::read_to_string(Path::new(home.trim()).join("gpg-agent.conf")).unwrap_or_default();
     let configured = configuration.lines().find_map(|line| line.trim().strip_prefix("pinentry-program"));
-    let path = match configured {
-        Some(path) => path.trim().trim_matches('"').to_owned(),
-        None => {
-            let components = run(OsStr::new("gpgconf"), &["--list-components"]).await;
-            let line = components.lines().find(|line| line.starts_with("pinentry:")).unwrap_or_default().to_owned();
-            line.split(':').nth(2).unwrap_or("pinentry").to_owned()
-        }
+    let path = if let Some(path) = configured {
+        path.trim().trim_matches('"').to_owned()
+    } else {
+        let components = run(OsStr::new("gpgconf"), &["--list-components"]).await;
+        let line = components.lines().find(|line| line.starts_with("pinentry:")).unwrap_or_default();
+        line.split(':').nth(2).unwrap_or("pinentry").to_owned()
     };
     // Distributions choose one by a link.
     std::fs::canonicalize(&path).unwrap_or_else(|_| path.into())

@@ -179,6 +179,7 @@ pub(super) struct Measured {
 
 /// Everything.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any two can be true together")]
 pub(super) struct State {
     pub(super) now: UnixMicros,
     pub(super) zone: TimeZone,

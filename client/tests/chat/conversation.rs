@@ -6,10 +6,12 @@ use crate::tmux::Terminal;
 #[test]
 fn two_people_talk() {
     let world = World::new();
+    world.carol.send(&["bob"], "See you tomorrow?");
     let alice = Terminal::chat(&world.alice, (80, 24), &[]);
     let bob = Terminal::chat(&world.bob, (80, 24), &[]);
     alice.wait_for("● online");
     bob.wait_for("● online");
+    bob.wait_for("See you tomorrow?");
 
     // Alice begins a conversation.
     alice.text("n");
@@ -27,11 +29,12 @@ fn two_people_talk() {
     alice.assert_screen("talk-1-alice-sent");
 
     // Bob sees it, opens it, answers.
-    bob.wait_for("(1)");
+    bob.wait_for("Alice ★ (1)");
+    bob.keys(&["Up"]);
     bob.wait_for("please.");
     bob.assert_screen("talk-2-bob-before-reading");
     bob.keys(&["Enter"]);
-    bob.wait_without("(1)");
+    bob.wait_without("Alice ★ (1)");
     bob.text("I will. Here it is:");
     bob.keys(&["Enter"]);
     bob.wait_for("✓✓ received");
@@ -67,9 +70,9 @@ fn two_people_talk() {
     bob.wait_for("The organization changed: add user Mallory");
     bob.assert_screen("talk-5-bob-is-warned");
     bob.keys(&["C-l"]);
-    bob.wait("the log", |screen| screen.contains("add user Mallory") && screen.contains("new"));
+    bob.wait("the log", |screen| screen.contains("The organization's log") && screen.contains("  new"));
     bob.keys(&["Escape"]);
-    bob.wait_without("The organization changed");
+    assert!(!bob.wait_without("The organization's log").contains("The organization changed"));
     // What another process of Alice's did shows too.
     alice.wait_for("Mallory has joined us.");
 

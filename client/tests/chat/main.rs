@@ -1,8 +1,8 @@
 //! `countersign chat` as people have it: the real command in tmux, against the real service, with real keys.
 //!
-//! The screens that it shows are compared with the files in `screens`, without their times. COUNTERSIGN_UPDATE_SCREENS=1
-//! writes them anew; look at each before it is committed. COUNTERSIGN_PICTURES=folder keeps them with their colours, as
-//! scripts/chat-pictures.sh needs them.
+//! The screens that it shows are compared with the files in `screens`, without their times and ids.
+//! `COUNTERSIGN_UPDATE_SCREENS=1` writes them anew; look at each before it is committed. `COUNTERSIGN_PICTURES=folder`
+//! keeps them with their colours there, as `pictures.py` needs them.
 
 #![expect(clippy::unwrap_used, reason = "a test may say briefly what must hold")]
 

@@ -27,7 +27,7 @@ impl Protected {
         key.gpg(&[&with[..], &["--quick-generate-key", id, "ed25519", "cert,sign", "never"]].concat(), b"");
         let listing = String::from_utf8(key.gpg(&["--with-colons", "--list-keys"], b"")).unwrap();
         let fingerprint = listing.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
-        key.fingerprint = fingerprint.to_owned();
+        fingerprint.clone_into(&mut key.fingerprint);
         key.gpg(&[&with[..], &["--quick-add-key", fingerprint, "cv25519", "encr", "never"]].concat(), b"");
         key.certificate = String::from_utf8(key.gpg(&["--armor", "--export"], b"")).unwrap();
         Self { key, _folder: folder }

@@ -14,6 +14,9 @@ use crate::support::Person;
 /// How long a screen may take. It is not a figure of how long it should take: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long a screen of which a part is there already may take.
+const SETTLING: Duration = Duration::from_secs(10);
+
 const CONFIGURATION: &str = "\
 set -g status off
 set -g escape-time 0
@@ -56,7 +59,7 @@ impl Terminal {
         terminal.run(&["pipe-pane", &format!("exec cat > '{}'", pipe.display())]);
         std::thread::spawn(move || {
             let mut pipe = File::open(pipe).unwrap();
-            let mut buffer = [0; 64 * 1024];
+            let mut buffer = vec![0; 64 * 1024];
             while pipe.read(&mut buffer).is_ok_and(|read| read > 0) && tell.send(()).is_ok() {}
         });
         terminal.keys(&["Enter"]);
@@ -108,16 +111,22 @@ impl Terminal {
     /// Waits for a screen of which something is true, and returns it.
     #[track_caller]
     pub(crate) fn wait(&self, what: &str, is_true: impl Fn(&str) -> bool) -> String {
-        let end = now() + PATIENCE;
+        self.wait_at_most(PATIENCE, is_true)
+            .unwrap_or_else(|screen| panic!("{what} did not come to the screen:\n{screen}"))
+    }
+
+    /// Waits for a screen of which something is true. Returns the last one as an error if it does not come.
+    fn wait_at_most(&self, patience: Duration, is_true: impl Fn(&str) -> bool) -> Result<String, String> {
+        let end = now() + patience;
         loop {
             let screen = self.screen();
             if is_true(&screen) {
-                return screen;
+                return Ok(screen);
             }
-            match self.written.recv_timeout(end.saturating_duration_since(now())) {
-                Ok(()) => while self.written.try_recv().is_ok() {},
-                Err(_) => panic!("{what} did not come to the screen:\n{screen}"),
+            if self.written.recv_timeout(end.saturating_duration_since(now())).is_err() {
+                return Err(screen);
             }
+            while self.written.try_recv().is_ok() {}
         }
     }
 
@@ -143,20 +152,23 @@ impl Terminal {
         assert_eq!(modes, "0 1\n", "neither the other screen nor a hidden cursor stays behind");
     }
 
-    /// Compares the screen with the one that is kept, without the times in it.
+    /// Waits for the screen that is kept, without the times and ids in it.
     #[track_caller]
     pub(crate) fn assert_screen(&self, name: &str) {
-        let screen = without_times(&self.screen());
+        let masked = |screen: &str| without_ids(&without_times(screen));
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/chat/screens/{name}.txt"));
         if std::env::var_os("COUNTERSIGN_UPDATE_SCREENS").is_some() {
-            std::fs::write(&path, &screen).unwrap();
-        }
-        if let Some(folder) = std::env::var_os("COUNTERSIGN_PICTURES") {
-            let colours = self.run(&["capture-pane", "-p", "-e"]);
-            std::fs::write(Path::new(&folder).join(format!("{name}.ansi")), colours).unwrap();
+            std::fs::write(&path, masked(&self.screen())).unwrap();
         }
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(screen == kept, "{} is another screen; it was\n{kept}\nand is\n{screen}", path.display());
+        // A screen may be half drawn at first.
+        if let Err(screen) = self.wait_at_most(SETTLING, |screen| masked(screen) == kept) {
+            panic!("{} is another screen; it was\n{kept}\nand is\n{}", path.display(), masked(&screen));
+        }
+        if let Some(folder) = std::env::var_os("COUNTERSIGN_PICTURES") {
+            let colours = self.run(&["capture-pane", "-p", "-e", "-N"]);
+            std::fs::write(Path::new(&folder).join(format!("{name}.ansi")), colours).unwrap();
+        }
     }
 }
 
@@ -201,4 +213,26 @@ fn without_times(screen: &str) -> String {
         masked.push('\n');
     }
     masked
+}
+
+/// Puts x in the place of fingerprints, hashes and ids, and one moment in the place of each timestamp.
+fn without_ids(screen: &str) -> String {
+    let masked = |word: &str| {
+        let core = word.trim_matches(['(', ')', ',', ';']);
+        let is_id = core.len() >= 36 && core.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if is_id {
+            word.replace(|letter: char| letter.is_ascii_hexdigit(), "x")
+        } else if core.len() == 20 && core.contains("T00:00:") && core.ends_with('Z') {
+            word.replace(core, "2000-01-01T00:00:00Z")
+        } else {
+            word.to_owned()
+        }
+    };
+    screen
+        .split_inclusive([' ', '\n'])
+        .map(|word| {
+            let end = word.trim_end_matches([' ', '\n']);
+            masked(end) + word.get(end.len()..).unwrap_or_default()
+        })
+        .collect()
 }

@@ -37,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, area: Rect) {
     let lines: Vec<Line<'static>> = std::iter::repeat_n(Line::default(), empty).chain(shown).collect();
     frame.render_widget(Paragraph::new(lines), inside);
     if state.scroll > 0 {
-        let below = format!(" ↓ {} more lines ", state.scroll);
+        let below = format!(" ↓ {} more ", state.scroll);
         let row = Rect {
             y: area.bottom().saturating_sub(1),
             height: 1,

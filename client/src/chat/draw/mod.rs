@@ -244,7 +244,7 @@ fn framed<'a>(title: impl Into<Line<'a>>, is_here: bool) -> Block<'a> {
     if is_here {
         block.border_type(BorderType::Thick).border_style(Style::new().fg(Color::Cyan)).title_style(STRONG)
     } else {
-        block.border_style(QUIET)
+        block.border_style(QUIET).title_style(Style::new().remove_modifier(Modifier::DIM))
     }
 }
 
@@ -291,22 +291,19 @@ fn adapt(buffer: &mut Buffer, abilities: Abilities) {
 /// Returns what stands for a character where only ASCII is shown.
 const fn plain(character: char) -> &'static str {
     match character {
-        '─' | '┄' | '–' | '—' => "-",
+        '─' | '–' | '—' | '·' => "-",
         '━' => "=",
         '│' | '┃' | '▌' => "|",
         '┌' | '┐' | '└' | '┘' | '┏' | '┓' | '┗' | '┛' => "+",
-        '✓' => "v",
+        '✓' | '↓' => "v",
         '✗' => "x",
-        '◌' => ".",
+        '◌' | '░' => ".",
         '●' | '★' | '•' => "*",
         '○' => "o",
         '▸' => ">",
         '█' => "#",
-        '░' => ".",
         '…' => "~",
-        '·' => "-",
         '↑' => "^",
-        '↓' => "v",
         _ => "?",
     }
 }

@@ -7,7 +7,7 @@ use ratatui::widgets::{Clear, List, ListItem, ListState, Paragraph};
 use ratatui_textarea::TextArea;
 
 use super::{ADMINISTRATOR, BAD, CHOSEN, DOUBTFUL, GOOD, QUIET, STRONG, framed, messages, times, wrap};
-use crate::chat::keys::{BINDINGS, Place};
+use crate::chat::keys::{PLACES, listed};
 use crate::chat::model::{Content, printed};
 use crate::chat::state::{Overlay, Page, State};
 use crate::output::size;
@@ -120,7 +120,7 @@ fn scrolled(frame: &mut Frame<'_>, state: &mut State, area: Rect, lines: Vec<Lin
     frame.render_widget(Paragraph::new(shown), area);
     if below > 0 {
         let row = Rect { y: area.bottom(), height: 1, ..area };
-        frame.render_widget(Line::styled(format!(" ↓ {below} more lines "), STRONG).right_aligned(), row);
+        frame.render_widget(Line::styled(format!(" ↓ {below} more "), STRONG).right_aligned(), row);
     }
 }
 
@@ -143,11 +143,10 @@ fn page_lines(state: &State, page: Page, width: usize) -> Vec<Line<'static>> {
 }
 
 fn help(width: usize) -> Vec<Line<'static>> {
-    use Place::{Change, Compose, Conversations, Everywhere, Messages, NewConversation, Page, Path, Search};
     let mut lines = Vec::new();
-    for place in [Everywhere, Conversations, Messages, Compose, Search, NewConversation, Path, Change, Page] {
+    for place in PLACES {
         lines.push(Line::styled(place.heading(), STRONG));
-        for binding in BINDINGS.iter().filter(|binding| binding.place == place && !binding.says.is_empty()) {
+        for binding in listed(place) {
             let mut says = wrap(binding.says, width.saturating_sub(14)).into_iter();
             let first = says.next().unwrap_or_default();
             lines

@@ -1,4 +1,4 @@
-//! What stands on the screen, compared with the files in tests/chat/screens. COUNTERSIGN_UPDATE_SCREENS=1 writes them
+//! What stands on the screen, compared with the files in tests/chat/screens. `COUNTERSIGN_UPDATE_SCREENS=1` writes them
 //! anew; look at each before it is committed.
 
 use countersign_client::account::{ChangeStanding, LogLine};
@@ -243,4 +243,16 @@ fn what_others_write_cannot_rule_the_terminal() {
         let rules = |letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}';
         assert!(!screen.contains(rules), "{screen:?}");
     }
+}
+
+#[test]
+fn the_documentation_has_all_keys() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/chat.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (text, _) = page.split_once("## All keys\n").unwrap();
+    let with_keys = format!("{text}## All keys\n{}", crate::chat::keys::as_markdown());
+    if std::env::var_os("COUNTERSIGN_UPDATE_SCREENS").is_some() {
+        std::fs::write(&path, &with_keys).unwrap();
+    }
+    assert!(page == with_keys, "{} has other keys; COUNTERSIGN_UPDATE_SCREENS=1 writes them anew", path.display());
 }
