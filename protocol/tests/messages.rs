@@ -1,5 +1,7 @@
 //! Messages that are signed inside their encryption: sealing, and opening with the key that somebody took out.
 
+#![expect(clippy::unwrap_used, reason = "a test may say briefly what must hold")]
+
 use std::time::SystemTime;
 
 use countersign_protocol::openpgp::{

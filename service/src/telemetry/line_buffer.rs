@@ -166,8 +166,9 @@ mod tests {
         drop(writer);
 
         let written: Vec<u8> = pages.iter().flatten().collect();
-        let expected: String = (0..1_000).map(|number| format!("{number}\n")).collect();
-        assert_eq!(String::from_utf8(written).unwrap(), expected);
+        let written = String::from_utf8(written).unwrap();
+        let numbers: Vec<u32> = written.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(numbers, (0..1_000).collect::<Vec<u32>>());
     }
 
     #[test]
