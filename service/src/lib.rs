@@ -10,6 +10,7 @@ pub mod authority;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod delivery;
 pub mod entropy;
 pub mod ephemeral;

@@ -35,6 +35,7 @@ use tower::Service;
 use tracing::Instrument as _;
 
 use crate::authority::Authority;
+use crate::deadline::Deadline;
 use crate::delivery::Delivery;
 use crate::http::error::ApiError;
 use crate::http::incoming::discard;
@@ -157,6 +158,8 @@ impl Service<Request<RequestBody>> for Api {
             let api = Arc::clone(&api);
             async move { api.dispatch(matched, request).await }.in_current_span()
         };
+        // A task does not inherit how much time its request has left.
+        let task = Deadline::current().scope(task);
         let task = api.tasks.spawn(task);
         Box::pin(async move {
             match task.await {
