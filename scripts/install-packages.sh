@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
 # Installs the Debian packages whose commands are missing. Says nothing where nothing is missing.
 #
-#   install-packages.sh           what building, running and testing need
-#   install-packages.sh --lint    that, and what linting needs
+#   install-packages.sh           what building and running need
+#   install-packages.sh --test    that, and the servers that tests start
+#   install-packages.sh --lint    that of the first, and what linting needs
 #   install-packages.sh --list    installs nothing; says of each command whether it is there
 set -euo pipefail
 
 # command:package
 needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl)
+testing=(java:openjdk-17-jre-headless mvn:maven)
 linting=(shellcheck:shellcheck)
 
 case ${1:-} in
-  --lint | --list) needed+=("${linting[@]}") ;;
+  --test) needed+=("${testing[@]}") ;;
+  --lint) needed+=("${linting[@]}") ;;
+  --list) needed+=("${testing[@]}" "${linting[@]}") ;;
   '') ;;
-  *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2 && exit 64 ;;
+  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2 && exit 64 ;;
 esac
 
 missing_commands=()

@@ -22,8 +22,21 @@ pub enum Command {
     Serve(Configured),
     /// Read the configuration, print every setting, and say what is wrong
     CheckConfig(Configured),
+    /// Create the keyspace and the tables of a scylla:// store, or add to them what this version needs
+    Schema(SchemaArguments),
     /// Ask a running service whether it is ready; the exit code tells
     Healthcheck(Configured),
+}
+
+/// What `schema` does.
+#[derive(Debug, clap::Args)]
+pub struct SchemaArguments {
+    /// Print the CQL for an empty cluster, and connect to nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub configured: Configured,
 }
 
 /// A command that reads the settings.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Every part of the service, with the parts that it may name. `main → app → http → api → (session, authority, delivery)
 /// → store, ephemeral → protocol`; `http` and `api` are one layer in two folders: the stack ends in the handlers, and the
 /// handlers answer in the stack's errors.
-const MAY_NAME: [(&str, &[&str]); 20] = [
+const MAY_NAME: [(&str, &[&str]); 21] = [
     ("main", &["app", "cli", "config", "healthcheck", "http", "lifecycle", "telemetry"]),
     (
         "app",
@@ -33,13 +33,14 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ),
     ("cli", &["config"]),
     // Settings name the types that they are made of, and a bound.
-    ("config", &["authority", "http"]),
+    ("config", &["authority", "http", "store"]),
     (
         "http",
         &[
             "api",
             "authority",
             "clock",
+            "deadline",
             "delivery",
             "entropy",
             "lifecycle",
@@ -49,17 +50,18 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
             "telemetry",
         ],
     ),
-    ("api", &["authority", "delivery", "http", "rate_limit", "session"]),
+    ("api", &["authority", "deadline", "delivery", "http", "rate_limit", "session"]),
     // Siblings do not import each other, but for sessions, which ask authority who is active.
     ("session", &["authority", "clock", "entropy", "ephemeral", "openpgp", "store"]),
     ("authority", &["clock", "ephemeral", "openpgp", "store"]),
     ("delivery", &["clock", "ephemeral", "store"]),
-    ("store", &["clock", "entropy"]),
+    ("store", &["clock", "deadline", "entropy"]),
     ("ephemeral", &["clock", "entropy"]),
     ("openpgp", &[]),
     // Metrics have a label for each operation, count for delivery, and time the store.
     ("telemetry", &["clock", "config", "delivery", "http", "store"]),
     ("clock", &[]),
+    ("deadline", &[]),
     ("entropy", &[]),
     ("healthcheck", &[]),
     ("lifecycle", &[]),
@@ -69,7 +71,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
 ];
 
 /// Crates of weight, each with its homes; nobody else names them.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("sequoia_openpgp", &[]),
     ("hyper", &["http", "healthcheck"]),
     ("hyper_util", &["http", "healthcheck"]),
@@ -78,11 +80,12 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("http_body_util", &["http", "api", "healthcheck"]),
     ("tower", &["http", "api"]),
     ("matchit", &["http"]),
-    ("rustls", &["http"]),
+    ("rustls", &["http", "store/scylla"]),
     ("tokio_rustls", &["http"]),
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("redb", &["store/embedded"]),
+    ("scylla", &["store/scylla"]),
     ("crc32fast", &["store/embedded"]),
     ("getrandom", &["entropy"]),
     ("governor", &["rate_limit"]),

@@ -11,8 +11,9 @@ use crate::support::time::eventually;
 use crate::support::world::World;
 
 /// Every metric of the service's own, with its kind.
-const METRICS: [(&str, &str); 15] = [
+const METRICS: [(&str, &str); 16] = [
     ("countersign_build_info", "gauge"),
+    ("countersign_cql_statements_total", "counter"),
     ("countersign_ephemeral_clients", "gauge"),
     ("countersign_items_listed_total", "counter"),
     ("countersign_listings_empty_total", "counter"),
