@@ -2,7 +2,7 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt doc deny bench install check-install clean
+.PHONY: help run test test-cluster lint fmt doc deny bench install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,8 +11,11 @@ run: packages ## Build the service and run it here, with its data in ./data
 	cargo build --release --locked -p countersign-service
 	@exec scripts/run.sh
 
-test: packages ## Run all tests
+test: servers ## Run all tests
 	@scripts/test.sh
+
+test-cluster: servers ## Run the tests of three pods over a cluster of three CQL nodes
+	@scripts/test-cluster.sh
 
 lint: tools ## Check formatting, lints, documentation, scripts and dependencies
 	@scripts/lint.sh
@@ -30,7 +33,7 @@ deny: tools ## Check the dependencies' licences, sources and advisories (VERBOSE
 bench: packages ## Run the benchmarks
 	cargo bench --locked -p countersign-service
 
-install: tools ## Install everything that the other targets need
+install: tools servers ## Install everything that the other targets need
 
 check-install: ## Say which of the needed commands are there; install nothing
 	@scripts/install-packages.sh --list
@@ -38,9 +41,12 @@ check-install: ## Say which of the needed commands are there; install nothing
 clean: ## Remove what was built; ./data stays
 	cargo clean
 
-.PHONY: packages tools
+.PHONY: packages servers tools
 packages:
 	@scripts/install-packages.sh
+servers:
+	@scripts/install-packages.sh --test
+	@scripts/cql.sh install
 tools:
 	@scripts/install-packages.sh --lint
 	@scripts/install-cargo-tools.sh

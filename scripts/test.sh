@@ -1,15 +1,38 @@
 #!/usr/bin/env bash
 # Runs all tests and ends with one line that adds them up: `N passed, M failed`.
 # Fails if a test fails, if something does not compile, or if there was no test at all.
+#
+# The end-to-end suite runs with each store: in memory, embedded, and in CQL. Arguments go to the first run of cargo test;
+# with any, the other runs are left out.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+servers=$(mktemp -d)
+# One CQL server for all tests that need one; it is never killed, so it need not sync each write. While it starts, other things are built. Should this script be killed, its
+# standard input closes, and it stops.
+mkfifo "$servers/held"
+CQL_SYNC=periodic scripts/cql.sh hold "$servers/cql" <"$servers/held" &
+cql=$!
+exec 9>"$servers/held"
+trap 'kill "$cql" 2>/dev/null; wait "$cql"; rm -rf "$log" "$servers"' EXIT
+export COUNTERSIGN_TEST_CQL=$servers/cql
 status=0
 
 scripts/test-by-hand.sh </dev/null 2>&1 | tee "$log" || status=1
+cargo test --workspace --locked --no-run "$@" </dev/null || status=1
+until [[ -e $COUNTERSIGN_TEST_CQL/address ]]; do
+  kill -0 "$cql" 2>/dev/null || { echo "The CQL server did not start." && status=1 && break; }
+  read -r -t 0.2 <> <(:) || true
+done
 cargo test --workspace --locked --no-fail-fast "$@" </dev/null 2>&1 | tee -a "$log" || status=1
+if (($# == 0)); then
+  for store in embedded scylla; do
+    printf '\n== The end-to-end suite with COUNTERSIGN_TEST_STORE=%s\n' "$store"
+    COUNTERSIGN_TEST_STORE=$store cargo test --locked -p countersign-service --test end_to_end --no-fail-fast \
+      </dev/null 2>&1 | tee -a "$log" || status=1
+  done
+fi
 scripts/test-readme.sh </dev/null 2>&1 | tee -a "$log" || status=1
 
 # A line of each test program: `test result: ok. 12 passed; 0 failed; 1 ignored; …`.

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
+use countersign_protocol::id::ClientId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
+use super::cql::CqlServer;
 use super::gnupg::keys;
 use super::http::{Http, Seen, Version};
-use super::time::{eventually, soon};
+use super::time::{eventually, random, soon};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_countersignd");
 
@@ -25,18 +27,56 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A service on free ports of the loopback, with its store in memory and three super-administrators.
+    /// A service on free ports of the loopback, with three super-administrators, and with the store that
+    /// `COUNTERSIGN_TEST_STORE` asks for: `memory` (the default), `embedded` or `scylla`.
     pub(crate) async fn new() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let file = directory.path().join("super-administrators.asc");
         std::fs::write(&file, keys().await.super_administrators()).unwrap();
-        Self { directory, variables: Vec::new() }
+        let setup = Self { directory, variables: Vec::new() }
             .set("LISTEN", "127.0.0.1:0")
             .set("ADMIN_LISTEN", "127.0.0.1:0")
             .set("STORE", "memory:")
             .set("LOG_FORMAT", "json")
             .set("DRAIN_DELAY", "0s")
-            .set("SUPER_ADMINISTRATORS", file.to_str().unwrap())
+            .set("SUPER_ADMINISTRATORS", file.to_str().unwrap());
+        match test_store().as_str() {
+            "memory" => setup,
+            "embedded" => setup.embedded(),
+            "scylla" => setup.scylla().await,
+            other => panic!("COUNTERSIGN_TEST_STORE is memory, embedded or scylla, not {other}"),
+        }
+    }
+
+    /// Uses a store that outlives the process: the one that `COUNTERSIGN_TEST_STORE` asks for, if it does, and the
+    /// embedded store otherwise.
+    pub(crate) fn durable(self) -> Self {
+        if test_store() == "memory" { self.embedded() } else { self }
+    }
+
+    /// Uses the CQL server that tests share, with a keyspace of this test process.
+    async fn scylla(self) -> Self {
+        static SCHEMA: OnceCell<String> = OnceCell::const_new();
+        let server = CqlServer::shared();
+        let keyspace = SCHEMA
+            .get_or_init(async || {
+                let keyspace = format!("end_to_end_{}", random::<ClientId>().to_string().replace('-', ""));
+                let output = self.clone().with_cql(server, &keyspace).run(&["schema"]).await;
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                keyspace
+            })
+            .await;
+        self.with_cql(server, keyspace)
+    }
+
+    /// Uses a keyspace of a CQL server, or cluster, of the test's own.
+    pub(crate) fn with_cql(self, server: &CqlServer, keyspace: &str) -> Self {
+        self.set("STORE", format!("scylla://{}/{keyspace}", server.address()))
+            .set("SCYLLA_REPLICATION", server.nodes())
+            .set("SCYLLA_USER", CqlServer::user())
+            .set("SCYLLA_PASSWORD_FILE", server.password_file().display())
+            .set("SCYLLA_CA", server.ca().display())
+            .set("SCYLLA_DATACENTER", "datacenter1")
     }
 
     /// Sets a variable, without its `COUNTERSIGN_`.
@@ -92,7 +132,7 @@ impl Setup {
     }
 
     /// Starts the service and waits until it listens.
-    async fn launch(&self) -> Service {
+    pub(crate) async fn launch(&self) -> Service {
         let process = Process::spawn(self.command(&["serve"]));
         let (public, admin) = eventually("the service listens", async || {
             assert!(process.ended().is_none(), "the service ended before it listened");
@@ -109,6 +149,11 @@ impl Setup {
             setup: self.clone(),
         }
     }
+}
+
+/// The store that the whole run is to use.
+fn test_store() -> String {
+    std::env::var("COUNTERSIGN_TEST_STORE").unwrap_or_else(|_| "memory".to_owned())
 }
 
 fn listening(line: &Value) -> Option<(SocketAddr, SocketAddr)> {
