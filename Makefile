@@ -2,7 +2,7 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint fmt doc deny bench install check-install clean
+.PHONY: help run demo test test-cluster lint fmt doc deny bench install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,9 +15,11 @@ demo: packages ## Show what it does, against a server that lies too; renews the 
 	cargo build --locked -p countersign-service -p countersign-client --bins --examples
 	@scripts/demo.sh --write
 
-test: ## Run all tests
-	@scripts/install-packages.sh --test
+test: servers ## Run all tests
 	@scripts/test.sh
+
+test-cluster: servers ## Run the tests of three pods over a cluster of three CQL nodes
+	@scripts/test-cluster.sh
 
 lint: tools ## Check formatting, lints, documentation, scripts and dependencies
 	@scripts/lint.sh
@@ -35,7 +37,7 @@ deny: tools ## Check the dependencies' licences, sources and advisories (VERBOSE
 bench: packages ## Run the benchmarks
 	cargo bench --locked -p countersign-service
 
-install: tools ## Install everything that the other targets need
+install: tools servers ## Install everything that the other targets need
 
 check-install: ## Say which of the needed commands are there; install nothing
 	@scripts/install-packages.sh --list
@@ -43,9 +45,12 @@ check-install: ## Say which of the needed commands are there; install nothing
 clean: ## Remove what was built; ./data stays
 	cargo clean
 
-.PHONY: packages tools
+.PHONY: packages servers tools
 packages:
 	@scripts/install-packages.sh
+servers:
+	@scripts/install-packages.sh --test
+	@scripts/cql.sh install
 tools:
 	@scripts/install-packages.sh --lint
 	@scripts/install-cargo-tools.sh

@@ -2,23 +2,24 @@
 # Installs the Debian packages whose commands are missing. Says nothing where nothing is missing.
 #
 #   install-packages.sh           what building and running need
-#   install-packages.sh --test    that, and what testing needs
-#   install-packages.sh --lint    that, and what linting needs
+#   install-packages.sh --test    that, and what testing needs, with the servers that tests start
+#   install-packages.sh --lint    that of the first, and what linting needs
 #   install-packages.sh --list    installs nothing; says of each command whether it is there
 set -euo pipefail
 
 # command:package
 needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl)
 testing=(pcscd:pcscd scdaemon:scdaemon setpriv:util-linux valkey-check-rdb:valkey-tools valkey-cli:valkey-tools tmux:tmux
-  pinentry-curses:pinentry-curses)
+  pinentry-curses:pinentry-curses java:openjdk-17-jre-headless mvn:maven)
 linting=(shellcheck:shellcheck)
 
 # Commands of administrators, and programs that only GnuPG runs, are not on everybody's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/gnupg:/usr/libexec:/usr/lib/gnupg2
 
 case ${1:-} in
-  --lint | --list) needed+=("${testing[@]}" "${linting[@]}") ;;
   --test) needed+=("${testing[@]}") ;;
+  --lint) needed+=("${linting[@]}") ;;
+  --list) needed+=("${testing[@]}" "${linting[@]}") ;;
   '') ;;
   *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2 && exit 64 ;;
 esac

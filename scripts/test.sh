@@ -1,14 +1,30 @@
 #!/usr/bin/env bash
 # Runs all tests and ends with one line that adds them up: `N passed, M failed`.
 # Fails if a test fails, if something does not compile, or if there was no test at all.
+#
+# The end-to-end suite runs with each store: in memory, embedded, and in CQL. Arguments go to the first run of cargo test;
+# with any, the other runs are left out.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+servers=$(mktemp -d)
+# One CQL server for all tests that need one; it is never killed, so it need not sync each write. While it starts, other things are built. Should this script be killed, its
+# standard input closes, and it stops.
+mkfifo "$servers/held"
+CQL_SYNC=periodic scripts/cql.sh hold "$servers/cql" <"$servers/held" &
+cql=$!
+exec 9>"$servers/held"
+trap 'kill "$cql" 2>/dev/null; wait "$cql"; rm -rf "$log" "$servers"' EXIT
+export COUNTERSIGN_TEST_CQL=$servers/cql
 status=0
 
 scripts/test-by-hand.sh </dev/null 2>&1 | tee "$log" || status=1
+cargo test --workspace --locked --no-run "$@" </dev/null || status=1
+until [[ -e $COUNTERSIGN_TEST_CQL/address ]]; do
+  kill -0 "$cql" 2>/dev/null || { echo "The CQL server did not start." && status=1 && break; }
+  read -r -t 0.2 <> <(:) || true
+done
 cargo test --workspace --locked --no-fail-fast "$@" </dev/null 2>&1 | tee -a "$log" || status=1
 # The end-to-end suite again, over other stores than those of a single process. `store ephemeral`, as
 # service/tests/end_to_end/support/process.rs knows them. Arguments choose tests of the run above only.
@@ -16,7 +32,7 @@ if (($# == 0)); then
   # As it was built above: of one package alone, cargo would build the dependencies with other features once more.
   suite=$(cargo test --workspace --locked --no-run --message-format=json 2>/dev/null |
     jq -r 'select(.target.name? == "end_to_end" and (.manifest_path | endswith("/service/Cargo.toml"))).executable')
-  for stores in 'memory valkey' 'embedded valkey-cluster'; do
+  for stores in 'memory valkey' 'embedded valkey-cluster' 'scylla valkey-cluster'; do
     read -r store ephemeral <<<"$stores"
     echo "== end to end over $store and $ephemeral" | tee -a "$log"
     (cd service && COUNTERSIGN_TEST_STORE=$store COUNTERSIGN_TEST_EPHEMERAL=$ephemeral "$suite") </dev/null 2>&1 |

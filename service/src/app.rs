@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use countersign_protocol::openpgp::{Certificate, CertificateFault, parse_certificates};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
@@ -32,6 +33,9 @@ use crate::openpgp::PublicKeyPool;
 use crate::rate_limit::RateLimit;
 use crate::reload;
 use crate::session::{SessionSettings, Sessions};
+use crate::store::scylla::schema::Parameters;
+use crate::store::scylla::settings::ScyllaSettings;
+use crate::store::scylla::{Opening, create_schema};
 use crate::store::{Store, embedded, memory};
 use crate::telemetry::measured_store::measured;
 use crate::telemetry::metrics::Metrics;
@@ -47,6 +51,7 @@ pub struct App {
     public: Listener,
     admin: Listener,
     stack: crate::http::stack::Stack,
+    opening: watch::Receiver<Opening>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     pool: PublicKeyPool,
@@ -70,7 +75,7 @@ impl App {
         let limits = settings.limits();
 
         let super_administrators = super_administrators(&settings, &background, &stopping)?;
-        let store = measured(open_store(&settings, &clock, &background, &stopping)?, &metrics);
+        let (store, opening) = open_store(&settings, &clock, &entropy, &metrics, &background, &stopping)?;
         let ephemeral = open_ephemeral(&settings, &entropy, &background, &stopping).await?;
         let pool = PublicKeyPool::start(settings.public_key_threads, settings.public_key_queue)
             .context("cannot start the threads for public-key work")?;
@@ -140,20 +145,28 @@ impl App {
         });
 
         let (public, admin) = bind(&settings, &background, &stopping).await?;
-        let (gauge, stop) = (metrics.ephemeral_clients.clone(), stopping.clone());
-        background.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep(SWEEP_INTERVAL) => {}
-                    () = stop.cancelled() => return,
-                }
-                gauge.set(i64::try_from(ephemeral.sweep(clock.now()).await).unwrap_or(i64::MAX));
-                rate_per_client.sweep();
-                rate_per_address.sweep();
-            }
-        });
+        let gauge = metrics.ephemeral_clients.clone();
+        let sweep = async move || {
+            gauge.set(i64::try_from(ephemeral.sweep(clock.now()).await).unwrap_or(i64::MAX));
+            rate_per_client.sweep();
+            rate_per_address.sweep();
+        };
+        background.spawn(now_and_then(sweep, stopping.clone()));
         let readiness = Arc::new(Readiness::default());
-        Ok(Self { settings, public, admin, stack, metrics, readiness, pool, background, writes, draining, stopping })
+        Ok(Self {
+            settings,
+            public,
+            admin,
+            stack,
+            opening,
+            metrics,
+            readiness,
+            pool,
+            background,
+            writes,
+            draining,
+            stopping,
+        })
     }
 
     /// Returns the addresses of the public and the administrative listener.
@@ -169,15 +182,26 @@ impl App {
     /// # Errors
     /// If draining took longer than allowed or was cut short: what was answered is durable all the same.
     pub async fn serve(self, mut signals: Signals) -> anyhow::Result<()> {
-        let Self { settings, public, admin, stack, metrics, readiness, pool, background, writes, draining, stopping } =
-            self;
+        let Self {
+            settings,
+            public,
+            admin,
+            stack,
+            opening,
+            metrics,
+            readiness,
+            pool,
+            background,
+            writes,
+            draining,
+            stopping,
+        } = self;
         let waiting = metrics.public_key_waiting.clone();
         let refresh = move || waiting.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
         let admin_service = admin::service(metrics, Arc::clone(&readiness), refresh);
         background.spawn(admin.serve(admin_service, stopping.clone()));
         let serving = tokio::spawn(public.serve(stack, draining.clone()));
-        readiness.ready();
-        tracing::info!("ready");
+        background.spawn(become_ready(Arc::clone(&readiness), opening, stopping.clone()));
 
         let stop = signals.stop().await;
         readiness.drain();
@@ -213,25 +237,78 @@ impl App {
     }
 }
 
+/// Does something at each interval, until `stop`.
+async fn now_and_then(work: impl AsyncFn() + Send, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+        work().await;
+    }
+}
+
+/// Says that the process is ready when the store is open, and until then what it waits for.
+async fn become_ready(readiness: Arc<Readiness>, mut opening: watch::Receiver<Opening>, stopping: CancellationToken) {
+    loop {
+        match opening.borrow_and_update().clone() {
+            Opening::Open => break,
+            Opening::Waiting(what) => readiness.waits_for(what),
+        }
+        tokio::select! {
+            changed = opening.changed() => if changed.is_err() { return },
+            () = stopping.cancelled() => return,
+        }
+    }
+    readiness.ready();
+    tracing::info!("ready");
+}
+
+/// Creates or migrates the schema of a store in CQL and tells what was done; or only writes the CQL.
+///
+/// # Errors
+/// With the reason, for the operator.
+pub async fn schema(settings: &ScyllaSettings, dry_run: bool) -> anyhow::Result<String> {
+    if dry_run {
+        return Ok(Parameters::of(settings).script());
+    }
+    let done = create_schema(settings, &SystemClock)
+        .await
+        .with_context(|| format!("cannot create the schema in keyspace {}", settings.address.keyspace))?;
+    Ok(done.join("\n") + "\n")
+}
+
 fn open_store(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
     background: &TaskTracker,
     stopping: &CancellationToken,
-) -> anyhow::Result<Store> {
-    match &settings.store {
+) -> anyhow::Result<(Store, watch::Receiver<Opening>)> {
+    let (store, opening) = match &settings.store {
         StoreUrl::Memory => {
             tracing::warn!("the store is in memory: everything is gone when this process ends");
-            Ok(memory::open())
+            (memory::open(), watch::channel(Opening::Open).1)
+        }
+        StoreUrl::Scylla(address) => {
+            let settings = settings.scylla().context("the settings of the store are missing")?;
+            let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+            let (store, opener, opening) =
+                crate::store::scylla::open(settings, clock, entropy, Arc::clone(metrics) as _)
+                    .with_context(|| format!("cannot use the store scylla://{address}"))?;
+            background.spawn(opener.run(stopping.clone()));
+            (store, opening)
         }
         StoreUrl::Embedded(directory) => {
             let settings = embedded::EmbeddedSettings { retention: settings.retention.0 };
             let (store, sweeper) = embedded::open(directory, settings, Arc::clone(clock))
                 .with_context(|| format!("cannot open the embedded store in {}", directory.display()))?;
             background.spawn(sweeper.run(stopping.clone()));
-            Ok(store)
+            (store, watch::channel(Opening::Open).1)
         }
-    }
+    };
+    Ok((measured(store, metrics), opening))
 }
 
 async fn open_ephemeral(

@@ -14,6 +14,10 @@ use serde::Deserialize;
 
 use crate::ephemeral::valkey::ValkeyUrl;
 use crate::http::tls::TlsFiles;
+use crate::store::scylla::settings::{
+    ConsistencyLevel, CqlAddress, Replication, SchemaAtStart, ScyllaSettings, SerialLevel, Tablets, TlsClientFiles,
+};
+use crate::store::scylla::{CONTENT_BYTES_MAX, TTL_MAX_SECONDS};
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +80,8 @@ pub enum StoreUrl {
     Embedded(PathBuf),
     /// `memory:`: gone when the process ends. For tests.
     Memory,
+    /// `scylla://host:9042,host:9042/keyspace`: a cluster that any number of processes share.
+    Scylla(CqlAddress),
 }
 
 impl FromStr for StoreUrl {
@@ -85,7 +91,11 @@ impl FromStr for StoreUrl {
         match text.split_once(':') {
             Some(("embedded", directory)) if !directory.is_empty() => Ok(Self::Embedded(directory.into())),
             Some(("memory", "")) => Ok(Self::Memory),
-            _ => Err("a store is embedded:<directory> or memory:"),
+            Some(("scylla", rest)) => {
+                let form = "a CQL store is scylla://host:9042,host:9042/keyspace, each host with its port";
+                rest.strip_prefix("//").ok_or(form)?.parse().map(Self::Scylla)
+            }
+            _ => Err("a store is embedded:<directory>, scylla://host:9042,host:9042/keyspace or memory:"),
         }
     }
 }
@@ -103,6 +113,7 @@ impl std::fmt::Display for StoreUrl {
         match self {
             Self::Embedded(directory) => write!(formatter, "embedded:{}", directory.display()),
             Self::Memory => formatter.write_str("memory:"),
+            Self::Scylla(address) => write!(formatter, "scylla://{address}"),
         }
     }
 }
@@ -282,8 +293,8 @@ macro_rules! settings {
     };
 }
 
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+fn shown(value: &(impl AsRef<Path> + ?Sized)) -> String {
+    value.as_ref().display().to_string()
 }
 
 settings! {
@@ -292,7 +303,7 @@ settings! {
         listen: SocketAddr = "127.0.0.1:8080", "COUNTERSIGN_LISTEN";
         /// Address of the administrative listener: /metrics, /livez, /readyz. Keep it away from the ingress
         admin_listen: SocketAddr = "127.0.0.1:9090", "COUNTERSIGN_ADMIN_LISTEN";
-        /// Where messages and organizations are kept: `embedded:DIRECTORY`, or `memory:` for tests
+        /// Where messages and organizations are kept: `embedded:DIRECTORY`, `scylla://HOST:9042,HOST:9042/KEYSPACE`, or `memory:` for tests
         store: StoreUrl = "embedded:./data/store", "COUNTERSIGN_STORE";
         /// Where sessions and nonces are kept: `local`, or `valkey://[USER@]HOST:PORT[,HOST:PORT]` for many processes;
         /// valkeys:// for TLS
@@ -339,6 +350,23 @@ settings! {
         cached_users: u64 = "1000000", "COUNTERSIGN_CACHED_USERS";
         /// Sessions of Valkey that are kept in memory; each takes some 400 bytes
         cached_sessions: u64 = "100000", "COUNTERSIGN_CACHED_SESSIONS";
+
+        /// What a starting process does about the schema of a scylla:// store: check (wait for `countersignd schema`) or create
+        schema: SchemaAtStart = "check", "COUNTERSIGN_SCHEMA";
+        /// Replicas that must answer a read of messages: one, `local_one`, quorum, `local_quorum`, all
+        scylla_read_consistency: ConsistencyLevel = "local_quorum", "COUNTERSIGN_SCYLLA_READ_CONSISTENCY";
+        /// Replicas that must confirm a write of messages: one, `local_one`, quorum, `local_quorum`, `each_quorum`, all
+        scylla_write_consistency: ConsistencyLevel = "local_quorum", "COUNTERSIGN_SCYLLA_WRITE_CONSISTENCY";
+        /// Among which replicas organizations and client places are linearizable: serial (all) or `local_serial`
+        scylla_serial_consistency: SerialLevel = "serial", "COUNTERSIGN_SCYLLA_SERIAL_CONSISTENCY";
+        /// Replicas of a keyspace that is created: a number for every data centre, or one for each such as east:3,west:3
+        scylla_replication: Replication = "3", "COUNTERSIGN_SCYLLA_REPLICATION";
+        /// Whether ScyllaDB may keep a keyspace that is created in tablets: avoid or allow
+        scylla_tablets: Tablets = "avoid", "COUNTERSIGN_SCYLLA_TABLETS";
+        /// After how long a read is sent to a second node as well; 0s for never
+        scylla_speculation_delay: HumanDuration = "100ms", "COUNTERSIGN_SCYLLA_SPECULATION_DELAY";
+        /// How long a call of the store may take, within its request's time
+        scylla_statement_timeout: HumanDuration = "10s", "COUNTERSIGN_SCYLLA_STATEMENT_TIMEOUT";
 
         /// Connections at once
         connections: usize = "20000", "COUNTERSIGN_CONNECTIONS";
@@ -388,6 +416,20 @@ settings! {
         tls_certificate: PathBuf, "COUNTERSIGN_TLS_CERTIFICATE";
         /// PEM file with its private key
         tls_key: PathBuf, "COUNTERSIGN_TLS_KEY";
+        /// The local data centre of a scylla:// store
+        scylla_datacenter: String, "COUNTERSIGN_SCYLLA_DATACENTER";
+        /// The local rack, whose nodes are asked first
+        scylla_rack: String, "COUNTERSIGN_SCYLLA_RACK";
+        /// The user to log in to a scylla:// store as
+        scylla_user: String, "COUNTERSIGN_SCYLLA_USER";
+        /// File with the user's password
+        scylla_password_file: PathBuf, "COUNTERSIGN_SCYLLA_PASSWORD_FILE";
+        /// PEM file with the certificates that a scylla:// store's servers are trusted by; none for no TLS
+        scylla_ca: PathBuf, "COUNTERSIGN_SCYLLA_CA";
+        /// PEM file with the service's own certificate for the store, where its servers ask for one
+        scylla_certificate: PathBuf, "COUNTERSIGN_SCYLLA_CERTIFICATE";
+        /// PEM file with its private key
+        scylla_key: PathBuf, "COUNTERSIGN_SCYLLA_KEY";
     }
 }
 
@@ -429,8 +471,71 @@ impl Settings {
         Some(TlsFiles { certificate, key })
     }
 
+    /// Returns the settings of a store in CQL, if that is what is used.
+    #[must_use]
+    pub fn scylla(&self) -> Option<ScyllaSettings> {
+        let StoreUrl::Scylla(address) = &self.store else { return None };
+        let own = self.scylla_certificate.clone().zip(self.scylla_key.clone());
+        Some(ScyllaSettings {
+            address: address.clone(),
+            read_consistency: self.scylla_read_consistency,
+            write_consistency: self.scylla_write_consistency,
+            serial_consistency: self.scylla_serial_consistency,
+            datacenter: self.scylla_datacenter.clone(),
+            rack: self.scylla_rack.clone(),
+            login: self.scylla_user.clone().zip(self.scylla_password_file.clone()),
+            tls: self.scylla_ca.clone().map(|ca| TlsClientFiles { ca, own }),
+            speculation_delay: self.scylla_speculation_delay.0,
+            statement_timeout: self.scylla_statement_timeout.0,
+            replication: self.scylla_replication.clone(),
+            tablets: self.scylla_tablets,
+            schema: self.schema,
+            retention: self.retention.0,
+        })
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
-        let contradictions = [
+        let contradictions = self.contradictions().into_iter().chain(self.scylla_contradictions());
+        match contradictions.into_iter().find(|(contradicts, _)| *contradicts) {
+            Some((_, text)) => Err(ConfigError::Contradiction(text)),
+            None => Ok(()),
+        }
+    }
+
+    fn scylla_contradictions(&self) -> [(bool, &'static str); 8] {
+        let used = matches!(self.store, StoreUrl::Scylla(_));
+        [
+            (
+                self.scylla_user.is_some() != self.scylla_password_file.is_some(),
+                "scylla_user and scylla_password_file go together: set both or none",
+            ),
+            (
+                self.scylla_certificate.is_some() != self.scylla_key.is_some(),
+                "scylla_certificate and scylla_key go together: set both or none",
+            ),
+            (
+                self.scylla_certificate.is_some() && self.scylla_ca.is_none(),
+                "scylla_certificate needs scylla_ca: without it there is no TLS",
+            ),
+            (self.scylla_rack.is_some() && self.scylla_datacenter.is_none(), "scylla_rack needs scylla_datacenter"),
+            (
+                self.scylla_read_consistency == ConsistencyLevel::EachQuorum,
+                "each_quorum is for writes: scylla_read_consistency cannot have it",
+            ),
+            (self.scylla_statement_timeout.0.is_zero(), "scylla_statement_timeout is more than nothing"),
+            (
+                used && self.retention.0.as_secs() > TTL_MAX_SECONDS / 2,
+                "a scylla:// store keeps messages for at most ten years: shorten retention",
+            ),
+            (
+                used && self.content_bytes > CONTENT_BYTES_MAX,
+                "a scylla:// store takes contents of at most 8 MiB: lower content_bytes",
+            ),
+        ]
+    }
+
+    fn contradictions(&self) -> [(bool, &'static str); 7] {
+        [
             (
                 self.tls_certificate.is_some() != self.tls_key.is_some(),
                 "tls_certificate and tls_key go together: set both or none",
@@ -448,11 +553,7 @@ impl Settings {
             ),
             (self.content_bytes == 0 || self.recipients == 0, "content_bytes and recipients are at least 1"),
             (self.connections == 0, "connections is at least 1"),
-        ];
-        match contradictions.iter().find(|(contradicts, _)| *contradicts) {
-            Some((_, text)) => Err(ConfigError::Contradiction(text)),
-            None => Ok(()),
-        }
+        ]
     }
 }
 
@@ -510,8 +611,33 @@ mod tests {
             "tls_key = \"key.pem\"",
             "list_page = 10001",
             "clients_per_user = 0",
+            "scylla_user = \"countersign\"",
+            "scylla_rack = \"r1\"",
+            "scylla_certificate = \"c.pem\"\nscylla_key = \"k.pem\"",
+            "scylla_read_consistency = \"each_quorum\"",
+            "store = \"scylla://a:9042/k\"\nretention = \"11years\"",
+            "store = \"scylla://a:9042/k\"\ncontent_bytes = 9000000",
         ] {
             assert!(matches!(with_file(text), Err(ConfigError::Contradiction(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_read_strictly_and_written_as_it_is_read() {
+        for text in ["embedded:./data", "memory:", "scylla://a:9042,b:9042/countersign"] {
+            assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "embedded:",
+            "memory",
+            "memory:x",
+            "scylla:a:9042/k",
+            "scylla://a/k",
+            "scylla://a:9042",
+            "cql://a:9042/k",
+        ] {
+            assert!(text.parse::<StoreUrl>().is_err(), "{text}");
         }
     }
 

@@ -2,12 +2,20 @@
 //!
 //! Changes nothing: it may run beside a service that serves.
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
 use crate::app::{read_super_administrators, valkey_settings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{EphemeralUrl, Settings, StoreUrl};
+use crate::entropy::SystemEntropy;
 use crate::ephemeral::valkey::{self, Finding};
 use crate::http::tls::ReloadingCertificate;
 use crate::store::embedded;
+use crate::store::scylla::settings::{SchemaAtStart, ScyllaSettings};
+use crate::store::scylla::{self, Opening};
+use crate::telemetry::metrics::Metrics;
 
 /// Runs all checks.
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
@@ -15,7 +23,7 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![Finding::passed("the settings are valid")];
     findings.push(super_administrators(settings));
     findings.extend(tls(settings));
-    findings.extend(store(settings));
+    findings.extend(store(settings).await);
     findings.extend(ephemeral(settings, &clock).await);
     findings
 }
@@ -40,11 +48,15 @@ fn tls(settings: &Settings) -> Option<Finding> {
     })
 }
 
-fn store(settings: &Settings) -> Vec<Finding> {
+async fn store(settings: &Settings) -> Vec<Finding> {
     match &settings.store {
         StoreUrl::Memory => {
             vec![Finding::failed("the store is in memory: every message is gone when the service ends. Set store")]
         }
+        StoreUrl::Scylla(address) => vec![match settings.scylla() {
+            Some(scylla) => in_cql(scylla).await,
+            None => Finding::failed(format!("the settings of the store scylla://{address} are missing")),
+        }],
         StoreUrl::Embedded(directory) => vec![match embedded::examine(directory) {
             Ok(embedded::State::Absent) => {
                 Finding::passed(format!("a store will be made in {}", directory.display()))
@@ -61,6 +73,31 @@ fn store(settings: &Settings) -> Vec<Finding> {
                 in_words(&error)
             )),
         }],
+    }
+}
+
+/// Tries once to open a store in CQL, whatever the settings say of its schema: to look changes nothing.
+async fn in_cql(mut settings: ScyllaSettings) -> Finding {
+    settings.schema = SchemaAtStart::Check;
+    let address = settings.address.clone();
+    let observer = Arc::new(Metrics::new());
+    let (_store, opener, mut opening) =
+        match scylla::open(settings, Arc::new(SystemClock), Arc::new(SystemEntropy), observer) {
+            Ok(opened) => opened,
+            Err(error) => {
+                return Finding::failed(format!("the store scylla://{address} cannot be used: {}", in_words(&error)));
+            }
+        };
+    // The first thing that it says of itself is the outcome of its first attempt.
+    tokio::select! {
+        () = opener.run(CancellationToken::new()) => {}
+        _ = opening.changed() => {}
+    }
+    match &*opening.borrow() {
+        Opening::Open => {
+            Finding::passed(format!("the store scylla://{address} answers, and its schema is new enough"))
+        }
+        Opening::Waiting(why) => Finding::failed(format!("the store scylla://{address} cannot be used: {why}")),
     }
 }
 

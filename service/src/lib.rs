@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod deadline;
 pub mod delivery;
 pub mod doctor;
 pub mod entropy;

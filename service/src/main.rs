@@ -5,8 +5,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use countersign_service::app::{App, read_super_administrators};
-use countersign_service::cli::{Arguments, Command, Configured};
+use countersign_service::app::{App, read_super_administrators, schema};
+use countersign_service::cli::{Arguments, Command, Configured, SchemaArguments};
 use countersign_service::config::Settings;
 use countersign_service::doctor::examine;
 use countersign_service::healthcheck::healthcheck;
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let (Command::Serve(configured)
     | Command::CheckConfig(configured)
     | Command::Doctor(configured)
+    | Command::Schema(SchemaArguments { configured, .. })
     | Command::Healthcheck(configured)) = &arguments.command;
     let Configured { config, settings } = configured;
     let settings = match Settings::load(settings.clone(), config.as_deref()) {
@@ -56,6 +57,17 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),
         },
+        Command::Schema(SchemaArguments { dry_run, .. }) => match settings.scylla() {
+            None => {
+                let error =
+                    anyhow::anyhow!("only a scylla:// store has a schema, and the store is {}", settings.store);
+                fail(&error, USAGE)
+            }
+            Some(scylla) => match run(schema(&scylla, dry_run)) {
+                Ok(text) => say(&text),
+                Err(error) => fail(&error, 1),
+            },
+        },
         Command::Healthcheck(_) => match run(healthcheck(settings.admin_listen)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),
@@ -63,7 +75,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(work);
     // A request that could not be drained must not keep the process from ending.
@@ -107,6 +119,12 @@ fn check_config(settings: &Settings) -> ExitCode {
     {
         return fail(&error.into(), USAGE);
     }
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stdout, reason = "what a command is for")]
+fn say(text: &str) -> ExitCode {
+    print!("{text}");
     ExitCode::SUCCESS
 }
 

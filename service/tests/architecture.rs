@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 /// Every part of the service, with the parts that it may name. `main → app → http → api → (session, authority, delivery)
 /// → store, ephemeral → protocol`; `http` and `api` are one layer in two folders: the stack ends in the handlers, and the
 /// handlers answer in the stack's errors.
-const MAY_NAME: [(&str, &[&str]); 22] = [
+const MAY_NAME: [(&str, &[&str]); 23] = [
     ("main", &["app", "cli", "config", "doctor", "healthcheck", "http", "lifecycle", "telemetry"]),
-    ("doctor", &["app", "clock", "config", "ephemeral", "http", "store"]),
+    ("doctor", &["app", "clock", "config", "entropy", "ephemeral", "http", "store", "telemetry"]),
     (
         "app",
         &[
@@ -34,13 +34,14 @@ const MAY_NAME: [(&str, &[&str]); 22] = [
     ),
     ("cli", &["config"]),
     // Settings name the types that they are made of, and a bound.
-    ("config", &["authority", "ephemeral", "http"]),
+    ("config", &["authority", "ephemeral", "http", "store"]),
     (
         "http",
         &[
             "api",
             "authority",
             "clock",
+            "deadline",
             "delivery",
             "entropy",
             "lifecycle",
@@ -50,18 +51,19 @@ const MAY_NAME: [(&str, &[&str]); 22] = [
             "telemetry",
         ],
     ),
-    ("api", &["authority", "delivery", "http", "rate_limit", "session"]),
+    ("api", &["authority", "deadline", "delivery", "http", "rate_limit", "session"]),
     // Siblings do not import each other, but for sessions, which ask authority who is active.
     ("session", &["authority", "clock", "entropy", "ephemeral", "openpgp", "store"]),
     ("authority", &["clock", "coalesce", "ephemeral", "openpgp", "store"]),
     ("delivery", &["clock", "coalesce", "ephemeral", "store"]),
-    ("store", &["clock", "entropy"]),
+    ("store", &["clock", "deadline", "entropy"]),
     ("ephemeral", &["clock", "entropy"]),
     ("openpgp", &[]),
     // Metrics have a label for each operation, count for delivery, and time the store.
     ("telemetry", &["clock", "config", "delivery", "http", "store"]),
     ("clock", &[]),
     ("coalesce", &[]),
+    ("deadline", &[]),
     ("entropy", &[]),
     ("healthcheck", &[]),
     ("lifecycle", &[]),
@@ -71,7 +73,7 @@ const MAY_NAME: [(&str, &[&str]); 22] = [
 ];
 
 /// Crates of weight, each with its homes; nobody else names them.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 23] = [
     ("sequoia_openpgp", &[]),
     ("hyper", &["http", "healthcheck"]),
     ("hyper_util", &["http", "healthcheck"]),
@@ -80,12 +82,13 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("http_body_util", &["http", "api", "healthcheck"]),
     ("tower", &["http", "api"]),
     ("matchit", &["http"]),
-    ("rustls", &["http"]),
+    ("rustls", &["http", "store/scylla"]),
     ("tokio_rustls", &["http"]),
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("redb", &["store/embedded"]),
     ("redis", &["ephemeral/valkey"]),
+    ("scylla", &["store/scylla"]),
     ("crc32fast", &["store/embedded"]),
     ("getrandom", &["entropy"]),
     ("governor", &["rate_limit"]),

@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::authority::Authority;
+use crate::deadline::Deadline;
 use crate::delivery::Delivery;
 use crate::http::error::ApiError;
 use crate::http::incoming::discard;
@@ -157,7 +158,9 @@ impl Service<Request<RequestBody>> for Api {
             return Box::pin(async move { api.dispatch(matched, request).await });
         }
         let (tasks, runtime) = (api.tasks.clone(), api.runtime.clone());
-        Box::pin(RunToEnd::new(async move { api.dispatch(matched, request).await }, tasks, runtime))
+        // A task does not inherit how much time its request has left.
+        let write = Deadline::current().scope(async move { api.dispatch(matched, request).await });
+        Box::pin(RunToEnd::new(write, tasks, runtime))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A time limit for each request, by operation.
+//! A time limit for each request, by operation. What works for the request can ask how much is left of it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use http::Request;
 use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use super::error::ApiError;
 use super::route::{Matched, Operation};
+use crate::deadline;
 
 /// How long requests may take.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let waits = request.extensions().get::<Matched>().is_some_and(|at| at.operation == Operation::ListMessages);
         let time = if waits { self.times.request + self.times.long_poll } else { self.times.request };
-        DeadlineFuture { inner: self.inner.call(request), over: tokio::time::sleep(time) }
+        let over = tokio::time::sleep(time);
+        let deadline = deadline::Deadline::at(over.deadline());
+        // In the call itself too: it may spawn the work as a task of its own.
+        let inner = deadline.scope(deadline.sync_scope(|| self.inner.call(request)));
+        DeadlineFuture { inner, over }
     }
 }
 
@@ -59,7 +65,7 @@ pin_project! {
     /// The inner future, or its end.
     pub struct DeadlineFuture<F> {
         #[pin]
-        inner: F,
+        inner: TaskLocalFuture<deadline::Deadline, F>,
         #[pin]
         over: Sleep,
     }

@@ -18,6 +18,7 @@
 pub mod conformance;
 pub mod embedded;
 pub mod memory;
+pub mod scylla;
 
 use std::sync::Arc;
 

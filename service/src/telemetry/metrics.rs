@@ -14,6 +14,7 @@ use prometheus::{
 use crate::delivery::DeliveryObserver;
 use crate::delivery::listing::Listed;
 use crate::http::route::Operation;
+use crate::store::scylla::{StatementName, StatementObserver};
 
 /// Upper bounds of the buckets of requests' durations, in seconds, with the objectives' edges 0.05 and 1 among them.
 const REQUEST_BUCKETS: [f64; 16] =
@@ -47,6 +48,7 @@ pub struct Metrics {
     operations: HashMap<Operation, OperationMetrics>,
     rejections: HashMap<ProblemType, IntCounter>,
     store_calls: HashMap<&'static str, StoreCallMetrics>,
+    cql_statements: HashMap<StatementName, IntCounter>,
     items_listed: IntCounter,
     listings_empty: IntCounter,
     full_merges: IntCounter,
@@ -150,6 +152,7 @@ impl Metrics {
                     (call, metrics)
                 })
                 .collect(),
+            cql_statements: cql_statements(&registry),
             items_listed: counter("countersign_items_listed_total", "Items in listings."),
             listings_empty: counter(
                 "countersign_listings_empty_total",
@@ -271,6 +274,26 @@ impl DeliveryObserver for Metrics {
             );
         }
     }
+}
+
+impl StatementObserver for Metrics {
+    fn executing(&self, statement: StatementName) {
+        if let Some(counter) = self.cql_statements.get(&statement) {
+            counter.inc();
+        }
+    }
+}
+
+fn cql_statements(registry: &Registry) -> HashMap<StatementName, IntCounter> {
+    let counters = IntCounterVec::new(
+        Opts::new(
+            "countersign_cql_statements_total",
+            "Statements sent to a store in CQL; each page of a read and each batch counts as one.",
+        ),
+        &["statement"],
+    );
+    let counters = registered(registry, counters);
+    StatementName::ALL.into_iter().map(|name| (name, counters.with_label_values(&[name.label()]))).collect()
 }
 
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {

@@ -42,7 +42,7 @@ fn ids(listing: &countersign_protocol::body::Listing) -> Vec<MessageId> {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_users_with_five_clients_converse_through_restarts() {
     let keys = keys().await;
-    let service = Setup::new().await.embedded().start().await;
+    let service = Setup::new().await.durable().start().await;
     let seen = service.seen.clone();
 
     // An organization of three, two of whom are administrators.

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod cluster;
 mod conversation;
 mod crash;
 mod hostile;
@@ -17,6 +18,7 @@ mod limits;
 mod load;
 mod problems;
 mod rates;
+mod scylla;
 mod sessions;
 mod statements;
 mod telemetry;

@@ -312,7 +312,7 @@ async fn race(http: &Http, entries: Vec<LogEntry>) -> Vec<Answer> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_statements_for_one_sequence_exactly_one_wins() {
-    let mut world = World::of(Setup::new().await.embedded()).await;
+    let mut world = World::of(Setup::new().await.durable()).await;
     let http = world.service.http.clone();
     for round in 0..4 {
         let mut entries = Vec::new();
@@ -347,7 +347,7 @@ async fn the_identical_statement_many_times_at_once_is_one_entry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organization_is_created_once() {
-    let service = Setup::new().await.embedded().start().await;
+    let service = Setup::new().await.durable().start().await;
     let mut organization = Organization::new();
     organization.signers = keys().await.supers[..2].to_vec();
     let mut entries = Vec::new();
@@ -365,7 +365,7 @@ async fn an_organization_is_created_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_folds_the_answered_log_to_the_same_organization() {
-    let mut world = World::of(Setup::new().await.embedded()).await;
+    let mut world = World::of(Setup::new().await.durable()).await;
     let http = world.service.http.clone();
     world.organization.change(&http, administration(world.bob, true)).await;
     world.organization.signers.push(keys().await.bob.clone());

@@ -11,8 +11,9 @@ use crate::support::time::eventually;
 use crate::support::world::World;
 
 /// Every metric of the service's own, with its kind.
-const METRICS: [(&str, &str); 17] = [
+const METRICS: [(&str, &str); 18] = [
     ("countersign_build_info", "gauge"),
+    ("countersign_cql_statements_total", "counter"),
     ("countersign_ephemeral_clients", "gauge"),
     ("countersign_full_merges_total", "counter"),
     ("countersign_hints_lost_total", "counter"),

@@ -2,8 +2,11 @@
 //! description that every answer is checked against.
 
 pub(crate) mod client;
+#[expect(dead_code, reason = "shared with the store's own tests and benchmark, which ask nodetool too")]
+pub(crate) mod cql;
 pub(crate) mod gnupg;
 pub(crate) mod http;
+pub(crate) mod ledger;
 pub(crate) mod openapi;
 pub(crate) mod organization;
 pub(crate) mod process;

@@ -10,6 +10,7 @@ use http::{Method, Request};
 use super::client::Client;
 use super::gnupg::{Key, keys};
 use super::http::{Answer, Content, Http};
+use super::ledger::Person;
 use super::time::{now, random};
 
 /// An organization as its administrators know it.
@@ -36,6 +37,17 @@ impl Organization {
         organization.change(http, change).await;
         organization.signers = vec![first.clone()];
         (organization, user)
+    }
+
+    /// Creates an organization of Alice, Bob and Carol, where Alice is named twice: she has two devices that send.
+    pub(crate) async fn of_three(http: &Http) -> (Self, [Person; 4]) {
+        let keys = keys().await;
+        let (mut organization, alice) = Self::create(http, &keys.alice).await;
+        let bob = organization.add(http, &keys.bob, false).await;
+        let carol = organization.add(http, &keys.carol, false).await;
+        let person = |user, key: &Key| Person { user, key: key.clone() };
+        let alice = person(alice, &keys.alice);
+        (organization, [alice.clone(), person(bob, &keys.bob), person(carol, &keys.carol), alice])
     }
 
     /// Adds a user; the administrators so far sign.

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
+use countersign_protocol::id::ClientId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
+use super::cql::CqlServer;
 use super::gnupg::keys;
 use super::http::{Http, Seen, Version};
-use super::time::{eventually, soon};
+use super::time::{eventually, random, soon};
 use super::valkey::{Mode, Valkey};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_countersignd");
@@ -26,7 +28,8 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A service on free ports of the loopback, with its store in memory and three super-administrators.
+    /// A service on free ports of the loopback, with three super-administrators, and with the store that
+    /// `COUNTERSIGN_TEST_STORE` asks for: `memory` (the default), `embedded` or `scylla`.
     pub(crate) async fn new() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let file = directory.path().join("super-administrators.asc");
@@ -38,19 +41,16 @@ impl Setup {
             .set("LOG_FORMAT", "json")
             .set("DRAIN_DELAY", "0s")
             .set("SUPER_ADMINISTRATORS", file.to_str().unwrap());
-        setup.with_chosen_store().with_chosen_ephemeral()
+        let setup = match test_store().as_str() {
+            "memory" => setup,
+            "embedded" => setup.embedded(),
+            "scylla" => setup.scylla().await,
+            other => panic!("COUNTERSIGN_TEST_STORE is memory, embedded or scylla, not {other}"),
+        };
+        setup.with_chosen_ephemeral()
     }
 
-    /// The whole suite runs over the store that `COUNTERSIGN_TEST_STORE` names, but for tests that name one.
-    fn with_chosen_store(self) -> Self {
-        match std::env::var("COUNTERSIGN_TEST_STORE").as_deref() {
-            Err(_) | Ok("memory") => self,
-            Ok("embedded") => self.embedded(),
-            Ok(other) => panic!("COUNTERSIGN_TEST_STORE is memory or embedded, and not {other}"),
-        }
-    }
-
-    /// And over what `COUNTERSIGN_TEST_EPHEMERAL` names.
+    /// The whole suite runs over what `COUNTERSIGN_TEST_EPHEMERAL` names.
     fn with_chosen_ephemeral(self) -> Self {
         let mode = match std::env::var("COUNTERSIGN_TEST_EPHEMERAL").as_deref() {
             Err(_) | Ok("local") => return self,
@@ -61,6 +61,37 @@ impl Setup {
         let url = Valkey::shared(mode).url();
         // The machine that runs all tests at once is slow.
         self.set("EPHEMERAL", url).set("VALKEY_TIMEOUT", "10s")
+    }
+
+    /// Uses a store that outlives the process: the one that `COUNTERSIGN_TEST_STORE` asks for, if it does, and the
+    /// embedded store otherwise.
+    pub(crate) fn durable(self) -> Self {
+        if test_store() == "memory" { self.embedded() } else { self }
+    }
+
+    /// Uses the CQL server that tests share, with a keyspace of this test process.
+    async fn scylla(self) -> Self {
+        static SCHEMA: OnceCell<String> = OnceCell::const_new();
+        let server = CqlServer::shared();
+        let keyspace = SCHEMA
+            .get_or_init(async || {
+                let keyspace = format!("end_to_end_{}", random::<ClientId>().to_string().replace('-', ""));
+                let output = self.clone().with_cql(server, &keyspace).run(&["schema"]).await;
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                keyspace
+            })
+            .await;
+        self.with_cql(server, keyspace)
+    }
+
+    /// Uses a keyspace of a CQL server, or cluster, of the test's own.
+    pub(crate) fn with_cql(self, server: &CqlServer, keyspace: &str) -> Self {
+        self.set("STORE", format!("scylla://{}/{keyspace}", server.address()))
+            .set("SCYLLA_REPLICATION", server.nodes())
+            .set("SCYLLA_USER", CqlServer::user())
+            .set("SCYLLA_PASSWORD_FILE", server.password_file().display())
+            .set("SCYLLA_CA", server.ca().display())
+            .set("SCYLLA_DATACENTER", "datacenter1")
     }
 
     /// Sets a variable, without its `COUNTERSIGN_`.
@@ -116,7 +147,7 @@ impl Setup {
     }
 
     /// Starts the service and waits until it listens.
-    async fn launch(&self) -> Service {
+    pub(crate) async fn launch(&self) -> Service {
         let process = Process::spawn(self.command(&["serve"]));
         let (public, admin) = eventually("the service listens", async || {
             assert!(process.ended().is_none(), "the service ended before it listened");
@@ -133,6 +164,11 @@ impl Setup {
             setup: self.clone(),
         }
     }
+}
+
+/// The store that the whole run is to use.
+fn test_store() -> String {
+    std::env::var("COUNTERSIGN_TEST_STORE").unwrap_or_else(|_| "memory".to_owned())
 }
 
 fn listening(line: &Value) -> Option<(SocketAddr, SocketAddr)> {
