@@ -14,7 +14,7 @@ use crate::ephemeral::valkey::{self, Finding};
 use crate::http::tls::ReloadingCertificate;
 use crate::store::embedded;
 use crate::store::scylla::settings::{SchemaAtStart, ScyllaSettings};
-use crate::store::scylla::{self, Opening};
+use crate::store::scylla::{Opening, open as open_in_cql};
 use crate::telemetry::metrics::Metrics;
 
 /// Runs all checks.
@@ -82,7 +82,7 @@ async fn in_cql(mut settings: ScyllaSettings) -> Finding {
     let address = settings.address.clone();
     let observer = Arc::new(Metrics::new());
     let (_store, opener, mut opening) =
-        match scylla::open(settings, Arc::new(SystemClock), Arc::new(SystemEntropy), observer) {
+        match open_in_cql(settings, Arc::new(SystemClock), Arc::new(SystemEntropy), observer) {
             Ok(opened) => opened,
             Err(error) => {
                 return Finding::failed(format!("the store scylla://{address} cannot be used: {}", in_words(&error)));

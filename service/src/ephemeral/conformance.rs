@@ -52,6 +52,7 @@ suite! {
     only_who_listed_has_arrivals,
     each_client_has_a_mark_of_its_own,
     a_mark_moves_only_from_where_its_listing_began,
+    a_mark_may_be_just_before_the_first_arrival,
     a_mark_is_lost_when_too_much_arrives_after_it,
     a_waiter_is_awakened_even_before_it_waits,
     only_the_named_users_are_awakened,
@@ -397,6 +398,24 @@ pub(crate) async fn a_mark_moves_only_from_where_its_listing_began(ephemeral: &S
     assert_eq!(mark().await, None, "of another epoch");
     move_mark(ephemeral, &client, None, Some(start)).await;
     assert_eq!(mark().await, Some(start), "one that is not relied on is none");
+}
+
+pub(crate) async fn a_mark_may_be_just_before_the_first_arrival(ephemeral: &Subject) {
+    let client = client();
+    let session = begin(ephemeral, &client).await;
+    ephemeral.admit(&client, session.id, nonce(1), Needs::Nothing).await.unwrap();
+    arrivals(ephemeral, &client, &session).await;
+    let sent = item(&client, 0);
+    arrive(ephemeral, &client, &sent).await;
+    let all = arrivals(ephemeral, &client, &session).await;
+
+    move_mark(ephemeral, &client, None, Some(all.end.at(all.after[0].place - 1))).await;
+
+    let marked = arrivals(ephemeral, &client, &session).await;
+    assert!(marked.mark.is_some());
+    assert_eq!(items(&marked), [sent]);
+    move_mark(ephemeral, &client, marked.mark, Some(all.end)).await;
+    assert_eq!(arrivals(ephemeral, &client, &session).await.mark, Some(all.end));
 }
 
 pub(crate) async fn a_mark_is_lost_when_too_much_arrives_after_it(ephemeral: &Subject) {
