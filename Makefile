@@ -2,7 +2,7 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-cluster lint fmt doc deny bench install check-install clean
+.PHONY: help run demo test test-cluster simulate lint fmt doc deny bench install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,12 @@ test: servers ## Run all tests
 
 test-cluster: servers ## Run the tests of three pods over a cluster of three CQL nodes
 	@scripts/test-cluster.sh
+
+SEEDS ?= 100000
+FROM ?= 0
+simulate: packages ## Run many more simulated worlds than `make test` does (SEEDS=1000000 takes a night, FROM=… goes on)
+	SIMULATE_FROM=$(FROM) SIMULATE_SEEDS=$(SEEDS) cargo test --release --locked -p countersign-service --lib -- \
+	  --nocapture simulation::no_seed_violates_an_invariant
 
 lint: tools ## Check formatting, lints, documentation, scripts and dependencies
 	@scripts/lint.sh

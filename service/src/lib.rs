@@ -23,5 +23,7 @@ pub mod openpgp;
 pub mod rate_limit;
 pub mod reload;
 pub mod session;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod telemetry;

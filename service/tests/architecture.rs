@@ -175,6 +175,8 @@ fn arrows_go_downwards() {
         let own = part(&file);
         let may = allowed.get(own).unwrap_or_else(|| panic!("{own} has no line in the table"));
         let named = names_after(&code, "crate::").into_iter().chain(names_after(&code, "countersign_service::"));
+        // The simulation is compiled only for tests, and so is whatever names it: the places of its broken variants.
+        let named = named.filter(|name| *name != "simulation");
         wrong.extend(
             named.filter(|name| *name != own && !may.contains(name)).map(|name| format!("{file} names {name}")),
         );

@@ -19,6 +19,8 @@ use countersign_protocol::time::UnixMillis;
 
 use super::arrivals::{self, AfterMerge};
 use crate::ephemeral::{ListingHints, ListingState, MarkMove};
+#[cfg(test)]
+use crate::simulation::broken::Broken;
 use crate::store::{IdRange, Mailbox, StoreError};
 
 /// Rows that one read of the store asks for, at least: a listing of ten new messages reads a few more, and a long
@@ -47,6 +49,10 @@ pub struct ListingTimes {
 impl ListingTimes {
     /// Tells whether it is time for a full merge.
     fn merge_is_due(&self, hints: &ListingHints) -> bool {
+        #[cfg(test)]
+        if Broken::ArrivalsAlone.is_on() {
+            return false;
+        }
         // A pod whose clock is ahead may have written a time that is yet to come: as far away, it is as good as none.
         let is_recent = |merged: UnixMillis| {
             merged.since(self.now) < self.merge_interval && self.now.since(merged) < self.merge_interval
@@ -55,6 +61,10 @@ impl ListingTimes {
     }
 
     fn reconciliation_is_due(&self, hints: &ListingHints) -> bool {
+        #[cfg(test)]
+        if Broken::NoReconciliation.is_on() {
+            return false;
+        }
         hints.reconciled.is_none_or(|reconciled| self.now.since(reconciled) >= self.reconcile_interval)
     }
 }
@@ -140,6 +150,8 @@ async fn full_merge(
         _ => retention_start,
     };
     let window_start = times.now.minus(times.inconsistent_window);
+    #[cfg(test)]
+    let window_start = if Broken::KnownGoodWithoutWindow.is_on() { times.now } else { window_start };
     // A pod whose clock is ahead may have accepted ids that are ahead of this one's by twice as much.
     let until = times.now.plus(times.ahead * 2 + times.inconsistent_window);
 
@@ -171,6 +183,8 @@ struct Merge {
     items: Vec<Item>,
     more: bool,
     last_fetched_before: Option<MessageId>,
+    #[cfg(test)]
+    newest_fetched: Option<MessageId>,
     sought_and_fetched: HashSet<MessageId>,
 }
 
@@ -182,6 +196,12 @@ impl Merge {
     /// Returns how far last known good may move: to the last fetched message before the oldest unfetched one, and
     /// never into the window. None if the merge tells nothing new.
     fn last_known_good(&self, window_start: UnixMillis, from_retention_start: bool) -> Option<UnixMillis> {
+        #[cfg(test)]
+        if Broken::AfterNewestFetched.is_on() {
+            return self.newest_fetched.map(|id| id.time());
+        } else if Broken::KnownGoodPastUnfetched.is_on() && self.newest_fetched.is_some() {
+            return self.newest_fetched.map(|id| id.time().min(window_start));
+        }
         let Some(oldest) = self.oldest_unfetched() else {
             return Some(window_start);
         };
@@ -206,8 +226,14 @@ async fn merge(
 ) -> Result<Merge, StoreError> {
     let page = (limit + 1).clamp(PAGE_MIN, PAGE_MAX);
     let mut fetched = FetchedStream { client, range, page, ids: Vec::new().into_iter(), next: None, done: false };
-    let mut merge =
-        Merge { items: Vec::new(), more: false, last_fetched_before: None, sought_and_fetched: HashSet::new() };
+    let mut merge = Merge {
+        items: Vec::new(),
+        more: false,
+        last_fetched_before: None,
+        #[cfg(test)]
+        newest_fetched: None,
+        sought_and_fetched: HashSet::new(),
+    };
     let mut rest = range;
     // Both streams begin at once: on a remote store that is one trip's time instead of two.
     let (first, begun) = futures_util::future::join(
@@ -224,6 +250,8 @@ async fn merge(
         }
         for item in items {
             if fetched.contains(mailbox, &item.id).await? {
+                #[cfg(test)]
+                merge.newest_fetched.replace(item.id);
                 if merge.items.is_empty() {
                     merge.last_fetched_before = Some(item.id);
                 }

@@ -32,6 +32,8 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::coalesce::{Flights, Joined};
 use crate::ephemeral::{Ephemeral, EphemeralError, Learned, ListingState, SessionId};
+#[cfg(test)]
+use crate::simulation::broken::Broken;
 use crate::store::{Mailbox, StoreError, StoredMessage};
 use listing::{Listed, ListingTimes};
 
@@ -237,6 +239,7 @@ impl Delivery {
                 return Ok(new);
             }
             tokio::select! {
+                biased;
                 () = &mut enough => return Ok(new),
                 () = &mut patience => return Ok(new),
                 () = wake_up.awakened() => {}
@@ -317,6 +320,11 @@ impl Delivery {
         };
         let listed = listing::list(&*self.mailbox, client, state, limit, &times).await?;
         self.observer.listed(&listed);
+        #[cfg(test)]
+        if Broken::ConfirmedOnListing.is_on() {
+            let ids: Vec<MessageId> = listed.items.iter().map(|item| item.id).collect();
+            self.mailbox.add_fetched(client, &ids).await?;
+        }
         let (ephemeral, client) = (Arc::clone(&self.ephemeral), *client);
         let mut learned = Learned { hints: listed.hints, mark: listed.mark };
         if let Some(fetched) = listed.look_again {
@@ -356,6 +364,12 @@ impl Delivery {
     fn check_window(&self, id: &MessageId) -> Result<(), DeliveryError> {
         let now = self.clock.now_millis();
         let earliest = now.minus(self.settings.limits.message_id_behind);
+        #[cfg(test)]
+        let earliest = if Broken::IdWindowTooLong.is_on() {
+            now.minus(self.settings.limits.inconsistent_window)
+        } else {
+            earliest
+        };
         let latest = now.plus(self.settings.limits.message_id_ahead);
         if id.time() < earliest || id.time() > latest { Err(DeliveryError::IdOutOfWindow) } else { Ok(()) }
     }

@@ -34,7 +34,7 @@ pub struct LocalEphemeral {
     shards: Vec<Mutex<HashMap<UserKey, UserState>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct UserState {
     clients: HashMap<ClientId, ClientState>,
     /// Present from the first listing on.
@@ -43,7 +43,7 @@ struct UserState {
     waiting: Option<watch::Sender<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct ClientState {
     session: Option<Session>,
     last_nonce: Option<Nonce>,
@@ -54,7 +54,7 @@ struct ClientState {
 }
 
 /// A user's arrivals. Places count up from 1, without gaps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Sequence {
     epoch: u64,
     /// The place of the first entry, or of the next one where there is none.
@@ -137,6 +137,26 @@ impl LocalEphemeral {
     pub fn new(memory: Memory) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { memory, hasher: RandomState::new(), epochs: AtomicU64::new(0), shards }
+    }
+
+    /// Returns a copy of all that is remembered now: what a replica that lags behind has.
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> Self {
+        let copy = |shard: &Mutex<HashMap<UserKey, UserState>>| {
+            Mutex::new(shard.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        };
+        Self {
+            memory: self.memory,
+            hasher: self.hasher.clone(),
+            epochs: AtomicU64::new(self.epochs.load(Ordering::Relaxed)),
+            shards: self.shards.iter().map(copy).collect(),
+        }
+    }
+
+    /// Returns the hints that a client's next listing would begin with.
+    #[cfg(test)]
+    pub(crate) fn hints(&self, client: &ClientAddress) -> ListingHints {
+        self.with_known_client(client, |state| state.hints).unwrap_or_default()
     }
 
     fn shard(&self, key: &UserKey) -> MutexGuard<'_, HashMap<UserKey, UserState>> {
