@@ -37,6 +37,7 @@ use crate::store::scylla::schema::Parameters;
 use crate::store::scylla::settings::ScyllaSettings;
 use crate::store::scylla::{Opening, create_schema};
 use crate::store::{Store, embedded, memory};
+use crate::telemetry::measured_ephemeral::measured_ephemeral;
 use crate::telemetry::measured_store::measured;
 use crate::telemetry::metrics::Metrics;
 
@@ -77,6 +78,7 @@ impl App {
         let super_administrators = super_administrators(&settings, &background, &stopping)?;
         let (store, opening) = open_store(&settings, &clock, &entropy, &metrics, &background, &stopping)?;
         let ephemeral = open_ephemeral(&settings, &entropy, &background, &stopping).await?;
+        let ephemeral = measured_ephemeral(ephemeral, &metrics);
         let pool = PublicKeyPool::start(settings.public_key_threads, settings.public_key_queue)
             .context("cannot start the threads for public-key work")?;
 

@@ -42,12 +42,27 @@ pub const STORE_CALLS: [&str; 14] = [
     "fetched_among",
 ];
 
+/// The calls of the ephemeral store that are timed, by the names of their methods.
+pub const EPHEMERAL_CALLS: [&str; 10] = [
+    "begin_session",
+    "session",
+    "admit",
+    "admit_password",
+    "end_session",
+    "end_sessions",
+    "listing_state",
+    "remember",
+    "arrived",
+    "wake_up",
+];
+
 /// The metrics of one process.
 pub struct Metrics {
     registry: Registry,
     operations: HashMap<Operation, OperationMetrics>,
     rejections: HashMap<ProblemType, IntCounter>,
-    store_calls: HashMap<&'static str, StoreCallMetrics>,
+    store_calls: HashMap<&'static str, CallMetrics>,
+    ephemeral_calls: HashMap<&'static str, CallMetrics>,
     cql_statements: HashMap<StatementName, IntCounter>,
     items_listed: IntCounter,
     listings_empty: IntCounter,
@@ -69,7 +84,7 @@ struct OperationMetrics {
     in_flight: IntGauge,
 }
 
-struct StoreCallMetrics {
+struct CallMetrics {
     succeeded: Histogram,
     failed: Histogram,
 }
@@ -109,11 +124,20 @@ impl Metrics {
                 .buckets(CALL_BUCKETS.to_vec()),
             &["call", "outcome"],
         );
+        let ephemeral_calls = HistogramVec::new(
+            HistogramOpts::new(
+                "countersign_ephemeral_call_duration_seconds",
+                "Time of calls of the ephemeral store, with those that this process's memory answers.",
+            )
+            .buckets(CALL_BUCKETS.to_vec()),
+            &["call", "outcome"],
+        );
         let requests = registered(&registry, requests);
         let durations = registered(&registry, durations);
         let in_flight = registered(&registry, in_flight);
         let rejections = registered(&registry, rejections);
         let calls = registered(&registry, calls);
+        let ephemeral_calls = registered(&registry, ephemeral_calls);
         let counter = |name: &str, help: &str| registered(&registry, GenericCounter::new(name, help));
         let gauge = |name: &str, help: &str| registered(&registry, GenericGauge::new(name, help));
 
@@ -142,16 +166,8 @@ impl Metrics {
                 .iter()
                 .map(|kind| (*kind, rejections.with_label_values(&[kind.name()])))
                 .collect(),
-            store_calls: STORE_CALLS
-                .into_iter()
-                .map(|call| {
-                    let metrics = StoreCallMetrics {
-                        succeeded: calls.with_label_values(&[call, "ok"]),
-                        failed: calls.with_label_values(&[call, "error"]),
-                    };
-                    (call, metrics)
-                })
-                .collect(),
+            store_calls: by_call(&STORE_CALLS, &calls),
+            ephemeral_calls: by_call(&EPHEMERAL_CALLS, &ephemeral_calls),
             cql_statements: cql_statements(&registry),
             items_listed: counter("countersign_items_listed_total", "Items in listings."),
             listings_empty: counter(
@@ -225,8 +241,14 @@ impl Metrics {
     /// Times a call of the store.
     pub fn store_call(&self, call: &'static str, succeeded: bool, duration: Duration) {
         if let Some(metrics) = self.store_calls.get(call) {
-            let histogram = if succeeded { &metrics.succeeded } else { &metrics.failed };
-            histogram.observe(duration.as_secs_f64());
+            metrics.observe(succeeded, duration);
+        }
+    }
+
+    /// Times a call of the ephemeral store.
+    pub fn ephemeral_call(&self, call: &'static str, succeeded: bool, duration: Duration) {
+        if let Some(metrics) = self.ephemeral_calls.get(call) {
+            metrics.observe(succeeded, duration);
         }
     }
 
@@ -284,6 +306,21 @@ impl StatementObserver for Metrics {
     }
 }
 
+impl CallMetrics {
+    fn observe(&self, succeeded: bool, duration: Duration) {
+        let histogram = if succeeded { &self.succeeded } else { &self.failed };
+        histogram.observe(duration.as_secs_f64());
+    }
+}
+
+fn by_call(calls: &[&'static str], durations: &HistogramVec) -> HashMap<&'static str, CallMetrics> {
+    let metrics = |call: &'static str| CallMetrics {
+        succeeded: durations.with_label_values(&[call, "ok"]),
+        failed: durations.with_label_values(&[call, "error"]),
+    };
+    calls.iter().map(|call| (*call, metrics(call))).collect()
+}
+
 fn cql_statements(registry: &Registry) -> HashMap<StatementName, IntCounter> {
     let counters = IntCounterVec::new(
         Opts::new(
@@ -316,6 +353,7 @@ mod tests {
         metrics.request_began(Operation::ListMessages);
         metrics.request_abandoned(Operation::ListMessages, Duration::from_secs(9));
         metrics.store_call("put", true, Duration::from_millis(1));
+        metrics.ephemeral_call("admit", false, Duration::from_millis(1));
 
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
 
@@ -326,6 +364,7 @@ mod tests {
             r#"countersign_rejections_total{reason="wrong-id"} 1"#,
             r#"countersign_requests_in_flight{operation="send_message"} 0"#,
             r#"countersign_store_call_duration_seconds_count{call="put",outcome="ok"} 1"#,
+            r#"countersign_ephemeral_call_duration_seconds_count{call="admit",outcome="error"} 1"#,
             "process_resident_memory_bytes",
         ] {
             assert!(text.contains(line), "{line} is missing");

@@ -3,5 +3,6 @@
 pub mod json_lines;
 pub mod line_buffer;
 pub mod logs;
+pub mod measured_ephemeral;
 pub mod measured_store;
 pub mod metrics;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use countersign_protocol::id::ClientId;
 use countersign_protocol::problem::ProblemType;
 use http::Method;
 
 use crate::support::client::Client;
+use crate::support::cql::CqlServer;
 use crate::support::process::Setup;
-use crate::support::time::eventually;
+use crate::support::time::{eventually, random};
 use crate::support::valkey::{Mode, Valkey};
 use crate::support::world::World;
 
@@ -62,12 +64,24 @@ impl Trips<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_operation_makes_as_many_trips_as_the_design_says() {
     let valkey = Valkey::start(Mode::Single, &[]);
-    let setup = Setup::new().await.set("STORE", "memory:").set("EPHEMERAL", valkey.url());
+    each_operation_makes_its_trips(Setup::new().await.set("STORE", "memory:"), &valkey).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_cql_and_a_valkey_cluster_the_trips_are_the_same() {
+    let server = tokio::task::spawn_blocking(CqlServer::shared).await.unwrap();
+    let keyspace = format!("trips_{}", random::<ClientId>().to_string().replace('-', ""));
+    let setup = Setup::new().await.with_cql(server, &keyspace).set("SCHEMA", "create");
+    each_operation_makes_its_trips(setup, &Valkey::start(Mode::Cluster, &[])).await;
+}
+
+async fn each_operation_makes_its_trips(setup: Setup, valkey: &Valkey) {
+    let setup = setup.set("EPHEMERAL", valkey.url());
     // Organizations are read on by whole pods now and then, which is of no operation; and merges are when a test says.
     let setup = setup.set("FRESHNESS", "1h").set("MERGE_INTERVAL", "1h").set("VALKEY_TIMEOUT", "10s");
     let world = World::of(setup).await;
     let (alice, bob) = (world.alice().await, world.bob().await);
-    let mut trips = Trips { world: &world, valkey: &valkey, before: BTreeMap::new() };
+    let mut trips = Trips { world: &world, valkey, before: BTreeMap::new() };
     trips.before = trips.count().await;
 
     bob.list().await;

@@ -40,8 +40,10 @@ use crate::store::StoreError;
 const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How long connecting to a node may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the driver may take to read what the cluster looks like.
+/// How long a node may take to tell what the cluster looks like.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the driver waits for it: longer, so that a node that is late can say so itself.
+const METADATA_PATIENCE: Duration = Duration::from_secs(11);
 /// How long all nodes may take to agree on a changed schema.
 const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many nodes a serial read is tried on.
@@ -96,7 +98,8 @@ impl Connecting {
             .connection_timeout(CONNECT_TIMEOUT)
             .keepalive_interval(KEEPALIVE)
             .keepalive_timeout(KEEPALIVE)
-            .metadata_request_clientside_timeout(METADATA_TIMEOUT)
+            .metadata_request_serverside_timeout(METADATA_TIMEOUT)
+            .metadata_request_clientside_timeout(METADATA_PATIENCE)
             .schema_agreement_timeout(AGREEMENT_TIMEOUT)
             .tls_context(settings.tls.as_ref().map(tls).transpose()?)
             .default_execution_profile_handle(profile(settings, Kind::Write));
