@@ -1,6 +1,6 @@
 //! Choices that a seed decides.
 
-/// The SplitMix64 generator (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+/// The `SplitMix64` generator (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Choices(u64);
 
@@ -27,7 +27,7 @@ impl Choices {
     }
 
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.next() % n == 0
+        self.next().is_multiple_of(n)
     }
 
     pub(crate) fn small(&mut self) -> u16 {

@@ -205,15 +205,11 @@ impl Replicas {
     }
 
     /// Reads from as many replicas as needed and unites what they have, by key.
-    async fn read<K: Ord, V: Clone>(
+    async fn read<K: Ord + Send, V: Clone + Send>(
         &self,
         look: impl Fn(&Replica) -> Vec<(K, V)> + Send,
         repair: impl Fn(&V) -> Option<Row> + Send,
-    ) -> Result<BTreeMap<K, V>, StoreError>
-    where
-        K: Send,
-        V: Send,
-    {
+    ) -> Result<BTreeMap<K, V>, StoreError> {
         let fate = self.environment.take_fate(Part::Mailbox);
         pause().await;
         if matches!(fate, Some(Fate::RequestLost | Fate::Late)) {
@@ -279,9 +275,10 @@ impl State {
     fn arrive_where(&mut self, which: impl Fn(&UnderWay) -> bool) {
         let stopped = self.stopped;
         let arrives = |row: &UnderWay| stopped[row.replica].is_none() && which(row);
-        let (arriving, rest) = std::mem::take(&mut self.under_way).into_iter().partition(|row| arrives(row));
+        let (arriving, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.under_way).into_iter().partition(|row| arrives(row));
         self.under_way = rest;
-        for UnderWay { row, replica, .. } in Vec::<UnderWay>::from(arriving) {
+        for UnderWay { row, replica, .. } in arriving {
             self.replicas[replica].take(row);
         }
     }

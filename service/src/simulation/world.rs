@@ -58,13 +58,12 @@ pub(crate) fn happens(history: &History) -> Option<Violation> {
         world.backstage.environment.reseed(u64::from(*choice));
         world.apply(*op);
         world.look();
-        if let Some(violation) = world.backstage.ledger().violation() {
+        if let Some(violation) = world.violation() {
             return Some(violation);
         }
     }
     world.end_well();
-    let violation = world.backstage.ledger().violation();
-    violation
+    world.violation()
 }
 
 fn runtime() -> Runtime {
@@ -105,6 +104,10 @@ impl World {
             incarnations: 0,
             allowed: [CLIENTS_PER_USER; USERS],
         }
+    }
+
+    fn violation(&self) -> Option<Violation> {
+        self.backstage.ledger().violation()
     }
 
     fn apply(&mut self, op: Op) {
