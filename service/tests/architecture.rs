@@ -59,8 +59,8 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
     ("store", &["clock", "deadline", "entropy"]),
     ("ephemeral", &["clock", "entropy"]),
     ("openpgp", &[]),
-    // Metrics have a label for each operation, count for delivery, and time the store.
-    ("telemetry", &["clock", "config", "delivery", "http", "store"]),
+    // Metrics have a label for each operation, count for delivery, and time the stores.
+    ("telemetry", &["clock", "config", "delivery", "ephemeral", "http", "store"]),
     ("clock", &[]),
     ("coalesce", &[]),
     ("deadline", &[]),

@@ -11,9 +11,10 @@ use crate::support::time::eventually;
 use crate::support::world::World;
 
 /// Every metric of the service's own, with its kind.
-const METRICS: [(&str, &str); 18] = [
+const METRICS: [(&str, &str); 19] = [
     ("countersign_build_info", "gauge"),
     ("countersign_cql_statements_total", "counter"),
+    ("countersign_ephemeral_call_duration_seconds", "histogram"),
     ("countersign_ephemeral_clients", "gauge"),
     ("countersign_full_merges_total", "counter"),
     ("countersign_hints_lost_total", "counter"),
