@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may say briefly what must hold")]
 
+mod card;
 mod commands;
 mod conversation;
 mod crash;

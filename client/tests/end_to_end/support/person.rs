@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
+use countersign_virtual_card::GnupgHome;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,6 +17,8 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 pub(crate) struct Person {
     pub(crate) key: Key,
     folder: Arc<TempDir>,
+    /// Variables that their GnuPG needs beside its home.
+    environment: Vec<(&'static str, PathBuf)>,
     /// Their id, once they are in an organization.
     pub(crate) user: String,
 }
@@ -30,7 +33,18 @@ pub(crate) struct Ended {
 impl Person {
     /// A device on which nothing was done yet.
     pub(crate) fn new(key: &Key) -> Self {
-        Self { key: key.clone(), folder: Arc::new(tempfile::tempdir().unwrap()), user: String::new() }
+        Self {
+            key: key.clone(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
+            environment: Vec::new(),
+            user: String::new(),
+        }
+    }
+
+    /// The same, for somebody whose secret keys are on a card.
+    pub(crate) fn with_card(key: &Key, home: &GnupgHome) -> Self {
+        let environment = home.environment().map(|(name, value)| (name, value.to_owned())).to_vec();
+        Self { environment, ..Self::new(key) }
     }
 
     /// Returns the path of a file on the device.
@@ -53,6 +67,7 @@ impl Person {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.folder.path())
             .env("GNUPGHOME", &self.key.home)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
