@@ -1,6 +1,6 @@
 //! Messages, files and receipts between people who mean well.
 
-use crate::support::{World, keys};
+use crate::support::{Ended, World, keys};
 
 #[test]
 fn a_message_arrives_is_read_and_is_acknowledged() {
@@ -142,4 +142,30 @@ fn watch_runs_a_command_for_each_message() {
     let output = watch.wait_with_output().unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout), "Alice: first\nAlice: second\n");
+}
+
+#[test]
+fn processes_of_one_profile_that_fetch_at_once_share_what_arrives() {
+    let world = World::new();
+    let sent: Vec<String> = (1..=8).map(|number| format!("message {number}")).collect();
+    for text in &sent {
+        world.alice.send(&["bob"], text);
+    }
+
+    let fetching: Vec<_> = (0..4).map(|_| world.bob.start(&["--json", "inbox"])).collect();
+    let fetched: Vec<_> =
+        fetching.into_iter().map(|child| Ended::of(child.wait_with_output().unwrap()).json(0)).collect();
+
+    let mut arrived: Vec<i64> = fetched
+        .iter()
+        .flat_map(|inbox| inbox["sync"]["arrived"].as_array().unwrap())
+        .map(|number| number.as_i64().unwrap())
+        .collect();
+    arrived.sort_unstable();
+    assert_eq!(arrived, (1..=8).collect::<Vec<i64>>(), "{fetched:?}");
+    assert_eq!(world.bob.texts(), sent);
+    let receipts = world.alice.json(&["receipts"]);
+    for message in receipts["messages"].as_array().unwrap() {
+        assert_eq!(message["recipients"][0]["received"], true, "{message}");
+    }
 }
