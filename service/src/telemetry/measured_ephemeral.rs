@@ -8,8 +8,8 @@ use countersign_protocol::id::{ClientAddress, OrganizationId, UserId};
 use countersign_protocol::nonce::Nonce;
 use countersign_protocol::time::UnixMicros;
 
+use super::measured::Measured;
 use super::metrics::Metrics;
-use crate::clock::Stopwatch;
 use crate::ephemeral::{
     Admission, Ephemeral, EphemeralError, Learned, ListingState, Needs, Recency, Session, SessionId, WakeUp,
 };
@@ -17,29 +17,11 @@ use crate::ephemeral::{
 /// Wraps an ephemeral store. Sweeping is not timed: nobody waits for it.
 #[must_use]
 pub fn measured_ephemeral(ephemeral: Arc<dyn Ephemeral>, metrics: &Arc<Metrics>) -> Arc<dyn Ephemeral> {
-    Arc::new(Measured { inner: ephemeral, metrics: Arc::clone(metrics) })
-}
-
-struct Measured {
-    metrics: Arc<Metrics>,
-    inner: Arc<dyn Ephemeral>,
-}
-
-impl Measured {
-    async fn time<O>(
-        &self,
-        call: &'static str,
-        work: impl Future<Output = Result<O, EphemeralError>> + Send,
-    ) -> Result<O, EphemeralError> {
-        let stopwatch = Stopwatch::start();
-        let outcome = work.await;
-        self.metrics.ephemeral_call(call, outcome.is_ok(), stopwatch.elapsed());
-        outcome
-    }
+    Arc::new(Measured { inner: ephemeral, metrics: Arc::clone(metrics), record: Metrics::ephemeral_call })
 }
 
 #[async_trait]
-impl Ephemeral for Measured {
+impl Ephemeral for Measured<dyn Ephemeral> {
     async fn begin_session(
         &self,
         client: &ClientAddress,

@@ -10,34 +10,17 @@ use countersign_protocol::message_id::MessageId;
 use countersign_protocol::time::UnixMicros;
 use countersign_protocol::two_man_rule::UserRecord;
 
+use super::measured::Measured;
 use super::metrics::Metrics;
-use crate::clock::Stopwatch;
 use crate::store::{Append, Claim, ClientPlace, IdRange, Mailbox, Registry, Store, StoreError, StoredMessage};
 
 /// Wraps both halves of a store.
 #[must_use]
 pub fn measured(store: Store, metrics: &Arc<Metrics>) -> Store {
+    let record = Metrics::store_call;
     Store {
-        registry: Arc::new(Measured { inner: store.registry, metrics: Arc::clone(metrics) }),
-        mailbox: Arc::new(Measured { inner: store.mailbox, metrics: Arc::clone(metrics) }),
-    }
-}
-
-struct Measured<T: ?Sized> {
-    metrics: Arc<Metrics>,
-    inner: Arc<T>,
-}
-
-impl<T: ?Sized> Measured<T> {
-    async fn time<O>(
-        &self,
-        call: &'static str,
-        work: impl Future<Output = Result<O, StoreError>> + Send,
-    ) -> Result<O, StoreError> {
-        let stopwatch = Stopwatch::start();
-        let outcome = work.await;
-        self.metrics.store_call(call, outcome.is_ok(), stopwatch.elapsed());
-        outcome
+        registry: Arc::new(Measured { inner: store.registry, metrics: Arc::clone(metrics), record }),
+        mailbox: Arc::new(Measured { inner: store.mailbox, metrics: Arc::clone(metrics), record }),
     }
 }
 
