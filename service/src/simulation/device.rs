@@ -11,7 +11,7 @@ use countersign_protocol::id::{ClientAddress, ClientId, UserId};
 use countersign_protocol::message_id::MessageId;
 use countersign_protocol::nonce::Nonce;
 use countersign_protocol::session_key::{SessionGrant, SessionKey, password_text};
-use countersign_protocol::time::UnixMicros;
+use countersign_protocol::time::{UnixMicros, UnixMillis};
 use tokio::sync::oneshot;
 
 use super::history::Act;
@@ -359,11 +359,6 @@ fn address(number: usize, generation: u8) -> ClientAddress {
     ClientAddress { organization: ORGANIZATION, user: user(number % USERS), client: ClientId::from_bytes(client) }
 }
 
-fn message_id(
-    sender: &ClientAddress,
-    time: countersign_protocol::time::UnixMillis,
-    recipients: &[UserId],
-    content: &Bytes,
-) -> MessageId {
+fn message_id(sender: &ClientAddress, time: UnixMillis, recipients: &[UserId], content: &Bytes) -> MessageId {
     MessageId::of_message(&ORGANIZATION, &sender.user, time, recipients, &Sha256Digest::of(content))
 }

@@ -169,8 +169,3 @@ fn signed(previous: Option<&Statement>, time: UnixMicros, change: Change, signer
     let signatures = signers.iter().map(|signer| signer.sign_armored(statement.as_bytes(), time)).collect();
     LogEntry { statement, signatures }
 }
-
-/// A number that tells sessions apart, for the seeded source of randomness.
-pub(crate) fn seed_of(pod: usize, incarnation: u64) -> u64 {
-    (u64::try_from(pod).unwrap() << 32) | incarnation
-}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use countersign_protocol::digest::{Sha256Digest, content_digest};
-use countersign_protocol::id::ClientAddress;
+use countersign_protocol::id::{ClientAddress, UserId};
 use countersign_protocol::limits::Limits;
 use countersign_protocol::log::LogEntry;
 use countersign_protocol::message_id::MessageId;
@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::environment::{Environment, SkewedClock};
 use super::ledger::{Invariant, Ledger};
-use super::people::{ORGANIZATION, PEOPLE, seed_of};
+use super::people::{ORGANIZATION, PEOPLE};
 use super::registry::SimulatedRegistry;
 use super::replicas::Replicas;
 use super::valkey::SimulatedValkey;
@@ -83,7 +83,7 @@ impl DeliveryObserver for Silent {
 /// What a client asks for.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Send { id: MessageId, recipients: Vec<countersign_protocol::id::UserId>, content: Bytes },
+    Send { id: MessageId, recipients: Vec<UserId>, content: Bytes },
     List { limit: usize, wait: bool },
     Read(MessageId),
     Confirm(Vec<MessageId>),
@@ -207,7 +207,11 @@ impl Pod {
         if genuine {
             self.backstage.ledger().attempted(&client, nonce);
         }
-        let settled = self.settled(&client);
+        // Before anything of a listing is read.
+        let settled = match call {
+            Call::List { .. } => self.settled(&client),
+            _ => BTreeSet::new(),
+        };
         let body = format!("{call:?}");
         let digest = Sha256Digest::of(body.as_bytes());
         let header = content_digest(&digest);
@@ -328,4 +332,9 @@ pub(crate) async fn found(backstage: &Backstage) {
     for (sequence, entry) in (0..).zip(&PEOPLE.first_entries) {
         backstage.registry.memory.append(ORGANIZATION, sequence, entry).await.unwrap();
     }
+}
+
+/// A number that tells sessions apart, for the seeded source of randomness.
+fn seed_of(pod: usize, incarnation: u64) -> u64 {
+    (u64::try_from(pod).unwrap() << 32) | incarnation
 }

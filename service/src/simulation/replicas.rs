@@ -178,6 +178,12 @@ impl Replicas {
         holding + self.needed() > REPLICAS
     }
 
+    /// Tells whether any replica has a row of a message.
+    pub(crate) fn any_has_item(&self, user: UserId, id: MessageId) -> bool {
+        let key = (user, *id.as_bytes());
+        self.state().replicas.iter().any(|replica| replica.items.contains_key(&key))
+    }
+
     async fn write(&self, rows: Vec<Row>) -> Result<(), StoreError> {
         let fate = self.environment.take_fate(Part::Mailbox);
         pause().await;
@@ -208,7 +214,7 @@ impl Replicas {
     async fn read<K: Ord + Send, V: Clone + Send>(
         &self,
         look: impl Fn(&Replica) -> Vec<(K, V)> + Send,
-        repair: impl Fn(&V) -> Option<Row> + Send,
+        row: impl Fn(&V) -> Row + Send,
     ) -> Result<BTreeMap<K, V>, StoreError> {
         let fate = self.environment.take_fate(Part::Mailbox);
         pause().await;
@@ -235,7 +241,7 @@ impl Replicas {
         }
         // Before a quorum's read is answered, its replicas have what it found; as databases of this kind do.
         if self.consistency == Consistency::Quorum {
-            for row in united.values().filter_map(&repair) {
+            for row in united.values().map(&row) {
                 for number in &asked {
                     self.state().replicas[*number].take(row.clone());
                 }
@@ -296,7 +302,7 @@ impl Mailbox for Replicas {
 
     async fn message(&self, _: OrganizationId, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
         let look = |replica: &Replica| replica.contents.get(&id).map(|held| (id, held.clone())).into_iter().collect();
-        Ok(self.read(look, |held| Some(Row::Content(held.clone()))).await?.remove(&id))
+        Ok(self.read(look, |held| Row::Content(held.clone())).await?.remove(&id))
     }
 
     async fn items(
@@ -313,7 +319,7 @@ impl Mailbox for Replicas {
             let rows = replica.items.range((user, range.first_bytes())..=(user, range.last_bytes()));
             rows.take(limit).map(|((_, id), item)| (*id, *item)).collect()
         };
-        let items = self.read(look, |item| Some(Row::Item(user, *item))).await?;
+        let items = self.read(look, |item| Row::Item(user, *item)).await?;
         Ok(items.into_values().take(limit).collect())
     }
 
@@ -334,7 +340,7 @@ impl Mailbox for Replicas {
             let rows = replica.fetched.range((*client, range.first_bytes())..=(*client, range.last_bytes()));
             rows.take(limit).map(|((_, id), held)| (*id, *held)).collect()
         };
-        let ids = self.read(look, |id| Some(Row::Fetched(*client, *id))).await?;
+        let ids = self.read(look, |id| Row::Fetched(*client, *id)).await?;
         Ok(ids.into_values().take(limit).collect())
     }
 
@@ -343,14 +349,6 @@ impl Mailbox for Replicas {
             let held = ids.iter().map(|id| (*client, *id.as_bytes()));
             held.filter_map(|key| replica.fetched.get(&key).map(|id| (key.1, *id))).collect()
         };
-        Ok(self.read(look, |id| Some(Row::Fetched(*client, *id))).await?.into_values().collect())
-    }
-}
-
-/// The ids that are in any mailbox, for whoever looks from outside.
-impl Replicas {
-    pub(crate) fn any_has_item(&self, user: UserId, id: MessageId) -> bool {
-        let key = (user, *id.as_bytes());
-        self.state().replicas.iter().any(|replica| replica.items.contains_key(&key))
+        Ok(self.read(look, |id| Row::Fetched(*client, *id)).await?.into_values().collect())
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use countersign_protocol::id::ClientAddress;
 use countersign_protocol::limits::Limits;
+use countersign_protocol::log::LogEntry;
 use countersign_protocol::message_id::MessageId;
 use countersign_protocol::organization::Organization;
 use countersign_protocol::statement::{Change, Statement};
-use countersign_protocol::time::UnixMicros;
 use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 
@@ -256,7 +256,7 @@ impl World {
         self.on_a_pod(|pod| async move { pod.submit(entry).await });
     }
 
-    fn entries(&self) -> Vec<(u64, countersign_protocol::log::LogEntry)> {
+    fn entries(&self) -> Vec<(u64, LogEntry)> {
         let log = self.backstage.registry.memory.log(ORGANIZATION, 0, usize::MAX).now_or_never();
         log.expect("the memory store does not wait").unwrap()
     }
@@ -329,7 +329,7 @@ impl World {
         self.there_is_one_log();
     }
 
-    fn finish_all(&mut self) {
+    fn run_until_idle(&mut self) {
         for _ in 0..RUN {
             if self.is_idle() {
                 break;
@@ -341,6 +341,10 @@ impl World {
                 self.background(place);
             }
         }
+    }
+
+    fn finish_all(&mut self) {
+        self.run_until_idle();
         for number in 0..self.clients.len() {
             self.tasks.drop_of(Owner::Client(number));
         }
@@ -352,17 +356,7 @@ impl World {
     /// Lets a client do something to its end, with nothing going wrong.
     fn does(&mut self, number: usize, act: Act) {
         self.begin(number, act);
-        for _ in 0..RUN {
-            if self.is_idle() {
-                break;
-            }
-            for pick in 0..self.tasks.len() {
-                self.step(pick);
-            }
-            for place in 0..self.runtimes.len() {
-                self.background(place);
-            }
-        }
+        self.run_until_idle();
         self.backstage.mailbox.deliver_all(true);
     }
 
@@ -422,7 +416,7 @@ impl World {
         let entries = self.entries();
         let mut verifier = Organization::new(ORGANIZATION, PEOPLE.super_administrators.clone());
         let mut heads = Vec::new();
-        let now = UnixMicros(self.backstage.environment.now().0);
+        let now = self.backstage.environment.now();
         for (sequence, entry) in &entries {
             match verifier.extend(entry, now) {
                 Ok(verdict) => heads.push(verdict.head),
