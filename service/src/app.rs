@@ -24,7 +24,7 @@ use crate::ephemeral::valkey::{ValkeyEphemeral, ValkeySettings, ValkeyUrl};
 use crate::ephemeral::{Ephemeral, Memory};
 use crate::http::address::TrustedProxies;
 use crate::http::admin;
-use crate::http::admission::AdmissionLimits;
+use crate::http::admission::{AdmissionLayer, AdmissionLimits};
 use crate::http::listener::{ConnectionLimits, Listener};
 use crate::http::stack::{StackParts, build};
 use crate::http::tls::ReloadingCertificate;
@@ -56,6 +56,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     pool: PublicKeyPool,
+    admission: AdmissionLayer,
     background: TaskTracker,
     writes: TaskTracker,
     draining: CancellationToken,
@@ -77,9 +78,10 @@ impl App {
 
         let super_administrators = super_administrators(&settings, &background, &stopping)?;
         let (store, opening) = open_store(&settings, &clock, &entropy, &metrics, &background, &stopping)?;
-        let ephemeral = open_ephemeral(&settings, &entropy, &background, &stopping).await?;
+        let ephemeral = open_ephemeral(&settings, &entropy, &metrics, &background, &stopping).await?;
         let ephemeral = measured_ephemeral(ephemeral, &metrics);
-        let pool = PublicKeyPool::start(settings.public_key_threads, settings.public_key_queue)
+        let (threads, queue) = (settings.public_key_threads, settings.public_key_queue);
+        let pool = PublicKeyPool::start_observed(threads, queue, Arc::clone(&metrics) as _)
             .context("cannot start the threads for public-key work")?;
 
         let authority = Authority::new(
@@ -102,7 +104,8 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&entropy),
             SessionSettings { nonce_window: limits.nonce_window, lifetime: limits.session_lifetime },
-        );
+        )
+        .observed_by(Arc::clone(&metrics) as _);
         let delivery = Delivery::new(
             Arc::clone(&store.mailbox),
             Arc::clone(&ephemeral),
@@ -129,27 +132,28 @@ impl App {
             runtime: tokio::runtime::Handle::current(),
             limits,
         });
+        let admission_limits = AdmissionLimits {
+            reads: settings.concurrent_reads,
+            writes: settings.concurrent_writes,
+            waits: settings.concurrent_waits,
+            public_key: settings.concurrent_public_key,
+        };
+        let trusted_proxies = TrustedProxies::new(settings.trusted_proxies.0.clone());
+        let admission = AdmissionLayer::new(admission_limits, rate_per_address.clone(), trusted_proxies);
         let stack = build(StackParts {
             api,
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
             entropy,
-            admission: AdmissionLimits {
-                reads: settings.concurrent_reads,
-                writes: settings.concurrent_writes,
-                waits: settings.concurrent_waits,
-                public_key: settings.concurrent_public_key,
-            },
-            rate_per_address: rate_per_address.clone(),
-            trusted_proxies: TrustedProxies::new(settings.trusted_proxies.0.clone()),
+            admission: admission.clone(),
             request_timeout: settings.request_timeout.0,
             long_poll: settings.long_poll.0,
         });
 
         let (public, admin) = bind(&settings, &background, &stopping).await?;
-        let gauge = metrics.ephemeral_clients.clone();
+        let remembered = Arc::clone(&metrics);
         let sweep = async move || {
-            gauge.set(i64::try_from(ephemeral.sweep(clock.now()).await).unwrap_or(i64::MAX));
+            remembered.ephemeral_clients(ephemeral.sweep(clock.now()).await);
             rate_per_client.sweep();
             rate_per_address.sweep();
         };
@@ -164,6 +168,7 @@ impl App {
             metrics,
             readiness,
             pool,
+            admission,
             background,
             writes,
             draining,
@@ -193,13 +198,21 @@ impl App {
             metrics,
             readiness,
             pool,
+            admission,
             background,
             writes,
             draining,
             stopping,
         } = self;
-        let waiting = metrics.public_key_waiting.clone();
-        let refresh = move || waiting.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
+        let (runtime, state) = (tokio::runtime::Handle::current().metrics(), Arc::clone(&readiness));
+        let refresh = move |metrics: &Metrics| {
+            metrics.ready(state.check().is_ok());
+            metrics.runtime(&runtime);
+            metrics.public_key_pool(pool.waiting(), pool.threads());
+            for (class, in_work, limit) in admission.in_work() {
+                metrics.admitted(class, in_work, limit);
+            }
+        };
         let admin_service = admin::service(metrics, Arc::clone(&readiness), refresh);
         background.spawn(admin.serve(admin_service, stopping.clone()));
         let serving = tokio::spawn(public.serve(stack, draining.clone()));
@@ -316,6 +329,7 @@ fn open_store(
 async fn open_ephemeral(
     settings: &Settings,
     entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
     background: &TaskTracker,
     stopping: &CancellationToken,
 ) -> anyhow::Result<Arc<dyn Ephemeral>> {
@@ -324,7 +338,8 @@ async fn open_ephemeral(
         EphemeralUrl::Local => Ok(Arc::new(LocalEphemeral::new(memory))),
         EphemeralUrl::Valkey(url) => {
             let valkey = valkey_settings(settings, url)?;
-            Ok(Arc::new(ValkeyEphemeral::open(valkey, Arc::clone(entropy), background, stopping).await))
+            let (entropy, observer) = (Arc::clone(entropy), Arc::clone(metrics) as _);
+            Ok(Arc::new(ValkeyEphemeral::open(valkey, entropy, observer, background, stopping).await))
         }
     }
 }

@@ -58,9 +58,9 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
     ("delivery", &["clock", "coalesce", "ephemeral", "store"]),
     ("store", &["clock", "deadline", "entropy"]),
     ("ephemeral", &["clock", "entropy"]),
-    ("openpgp", &[]),
-    // Metrics have a label for each operation, count for delivery, and time the stores.
-    ("telemetry", &["clock", "config", "delivery", "ephemeral", "http", "store"]),
+    ("openpgp", &["clock"]),
+    // Metrics have a label for each operation, count for whoever has something to count, and time the stores.
+    ("telemetry", &["clock", "config", "delivery", "ephemeral", "http", "openpgp", "session", "store"]),
     ("clock", &[]),
     ("coalesce", &[]),
     ("deadline", &[]),
@@ -73,18 +73,23 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
 ];
 
 /// Crates of weight, each with its homes; nobody else names them.
-const HOMES: [(&str, &[&str]); 23] = [
+const HOMES: [(&str, &[&str]); 28] = [
     ("sequoia_openpgp", &[]),
-    ("hyper", &["http", "healthcheck"]),
-    ("hyper_util", &["http", "healthcheck"]),
-    ("http", &["http", "api", "healthcheck"]),
+    ("hyper", &["http", "healthcheck", "telemetry/otlp_client"]),
+    ("hyper_util", &["http", "healthcheck", "telemetry/otlp_client"]),
+    ("http", &["http", "api", "healthcheck", "telemetry"]),
     ("http_body", &["http", "api"]),
-    ("http_body_util", &["http", "api", "healthcheck"]),
+    ("http_body_util", &["http", "api", "healthcheck", "telemetry/otlp_client"]),
     ("tower", &["http", "api"]),
     ("matchit", &["http"]),
-    ("rustls", &["http", "store/scylla"]),
-    ("tokio_rustls", &["http"]),
+    ("rustls", &["http", "store/scylla", "telemetry/otlp_client"]),
+    ("tokio_rustls", &["http", "telemetry/otlp_client"]),
     ("prometheus", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_http", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("redb", &["store/embedded"]),
     ("redis", &["ephemeral/valkey"]),

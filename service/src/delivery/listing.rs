@@ -84,6 +84,10 @@ pub struct Listed {
     pub derived: bool,
     /// Whether it read from the beginning of retention because it was time to.
     pub reconciled: bool,
+    /// How old last known good was, if this was a full merge and it was known.
+    pub known_good_age: Option<Duration>,
+    /// How many of the items are in the last tenth of their retention.
+    pub expiring: usize,
     /// Where the client's arrival mark goes, if it moves.
     pub mark: Option<MarkMove>,
     /// Set where that is to be found out by another look at the arrivals: those of them that the merge saw fetched.
@@ -166,6 +170,8 @@ async fn full_merge(
     let passed_known_good =
         merge.oldest_unfetched().is_none_or(|oldest| known_good.is_some_and(|good| oldest.time() > good));
     let reconciled = start == retention_start && (known_good.is_none() || passed_known_good);
+    let expiring_until = retention_start.plus(times.retention / 10);
+    let expiring = merge.items.iter().take_while(|item| item.id.time() < expiring_until).count();
     let listed = Listed {
         more: merge.more,
         items: merge.items,
@@ -173,6 +179,8 @@ async fn full_merge(
         stragglers,
         derived: known_good.is_none(),
         reconciled: known_good.is_some() && reconcile_due,
+        known_good_age: known_good.map(|good| times.now.since(good)),
+        expiring,
         mark: None,
         look_again: None,
     };

@@ -103,13 +103,28 @@ pub struct ListingRequest {
     pub wait: Option<Duration>,
 }
 
-/// What delivery tells whoever counts.
+/// What delivery tells whoever counts. Whoever does not, need not listen.
 pub trait DeliveryObserver: Send + Sync {
+    /// A message or receipt is durably stored for all its recipients.
+    fn accepted(&self, _kind: ItemKind, _recipients: usize) {}
+
     /// A listing was computed.
-    fn listed(&self, listed: &Listed);
+    fn listed(&self, _listed: &Listed) {}
+
+    /// A new item is about to be listed to a client that was waiting for one. Its age is by the time in its id.
+    fn arrived(&self, _age: Duration) {}
+
+    /// A content was read.
+    fn read(&self) {}
+
+    /// A client confirmed items.
+    fn confirmed(&self, _items: usize) {}
+
+    /// A recipient acknowledged a message.
+    fn acknowledged(&self) {}
 
     /// A hint was lost on its way to the ephemeral store: an arrival, or what a listing learned.
-    fn hint_lost(&self);
+    fn hint_lost(&self) {}
 }
 
 /// The numbers that delivery works with.
@@ -163,6 +178,7 @@ impl Delivery {
     /// # Errors
     /// [`DeliveryError::WrongId`], [`DeliveryError::IdOutOfWindow`], or a failure, after which the message may or may
     /// not be stored and the sender repeats it.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "deliver", skip_all)]
     pub async fn send(&self, outgoing: Outgoing) -> Result<(), DeliveryError> {
         let Outgoing { organization, sender, id, mut recipients, content } = outgoing;
         recipients.sort_unstable();
@@ -181,6 +197,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`DeliveryError::NotFound`] unless the client's user is a recipient of such a message; else as [`Self::send`].
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "acknowledge", skip_all)]
     pub async fn acknowledge(
         &self,
         client: &ClientAddress,
@@ -210,6 +227,8 @@ impl Delivery {
         // The receipt comes first: a crash in between leaves the message unfetched, and the client acknowledges again.
         self.deliver(&stored).await?;
         self.mailbox.add_fetched(client, &[message]).await?;
+        self.observer.confirmed(1);
+        self.observer.acknowledged();
         Ok(())
     }
 
@@ -218,6 +237,7 @@ impl Delivery {
     ///
     /// # Errors
     /// A failure of a store, after which nothing is changed; [`DeliveryError::SessionEnded`] while it waited.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "list", skip_all)]
     pub async fn list(
         &self,
         request: ListingRequest,
@@ -236,6 +256,8 @@ impl Delivery {
             let state = self.ephemeral.listing_state(&client, session).await?.ok_or(DeliveryError::SessionEnded)?;
             let new = self.list_once(&client, session, &state, limit).await?;
             if !new.items.is_empty() {
+                let now = self.clock.now_millis();
+                new.items.iter().for_each(|item| self.observer.arrived(now.since(item.id.time())));
                 return Ok(new);
             }
             tokio::select! {
@@ -252,6 +274,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`DeliveryError::NotFound`], or a failure of the store.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "read", skip_all)]
     pub async fn read(
         &self,
         organization: OrganizationId,
@@ -272,6 +295,7 @@ impl Delivery {
         };
         match held.map_err(StoreError::shared)? {
             Some(message) if message.sender == user || message.recipients.binary_search(&user).is_ok() => {
+                self.observer.read();
                 Ok(message.content.clone())
             }
             _ => Err(DeliveryError::NotFound),
@@ -282,6 +306,7 @@ impl Delivery {
     ///
     /// # Errors
     /// A failure of the store, after which some may be confirmed and the client repeats the rest.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "confirm", skip_all)]
     pub async fn confirm(&self, client: &ClientAddress, ids: &[MessageId]) -> Result<(), DeliveryError> {
         let latest = self.latest();
         let mut plausible: Vec<MessageId> =
@@ -290,12 +315,14 @@ impl Delivery {
         plausible.dedup();
         if !plausible.is_empty() {
             self.mailbox.add_fetched(client, &plausible).await?;
+            self.observer.confirmed(plausible.len());
         }
         Ok(())
     }
 
     async fn deliver(&self, message: &StoredMessage) -> Result<(), DeliveryError> {
         self.mailbox.put(message).await?;
+        self.observer.accepted(message.kind, message.recipients.len());
         let (ephemeral, now) = (Arc::clone(&self.ephemeral), self.clock.now());
         let (organization, recipients, item) = (message.organization, message.recipients.clone(), message.item());
         self.hint(async move { ephemeral.arrived(organization, &recipients, &item, now).await });

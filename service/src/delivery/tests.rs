@@ -25,11 +25,7 @@ pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) struct Silent;
 
-impl DeliveryObserver for Silent {
-    fn listed(&self, _: &Listed) {}
-
-    fn hint_lost(&self) {}
-}
+impl DeliveryObserver for Silent {}
 
 pub(super) fn client(number: u8) -> ClientAddress {
     ClientAddress { organization: ORGANIZATION, user: RECIPIENT, client: ClientId::from_bytes([number; 16]) }

@@ -15,11 +15,11 @@ use super::{RequestBody, ResponseBody};
 use crate::lifecycle::Readiness;
 use crate::telemetry::metrics::Metrics;
 
-/// Makes the administrative service. `refresh` is called before metrics are read, for gauges that nobody else sets.
+/// Makes the administrative service. `refresh` is called before metrics are read, for those that nobody else sets.
 pub fn service(
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-    refresh: impl Fn() + Send + Sync + 'static,
+    refresh: impl Fn(&Metrics) + Send + Sync + 'static,
 ) -> BoxCloneSyncService<Request<RequestBody>, Response<ResponseBody>, Infallible> {
     let refresh = Arc::new(refresh);
     BoxCloneSyncService::new(service_fn(move |request: Request<RequestBody>| {
@@ -27,7 +27,7 @@ pub fn service(
         async move {
             let answer = match (request.method(), request.uri().path()) {
                 (&Method::GET, "/metrics") => {
-                    refresh();
+                    refresh(&metrics);
                     match metrics.encode() {
                         Ok(encoded) => text(StatusCode::OK, encoded, "text/plain; version=0.0.4; charset=utf-8"),
                         Err(error) => {

@@ -45,6 +45,7 @@ struct Doors {
     writes: Arc<Semaphore>,
     waits: Arc<Semaphore>,
     public_key: Arc<Semaphore>,
+    limits: AdmissionLimits,
     rate: RateLimit<IpAddr>,
     proxies: TrustedProxies,
 }
@@ -59,9 +60,26 @@ impl AdmissionLayer {
             writes: door(limits.writes),
             waits: door(limits.waits),
             public_key: door(limits.public_key),
+            limits,
             rate,
             proxies,
         }))
+    }
+}
+
+impl AdmissionLayer {
+    /// Returns, for each class by its name, how many requests are in work and how many may be.
+    #[must_use]
+    pub fn in_work(&self) -> [(&'static str, usize, usize); 4] {
+        let Doors { reads, writes, waits, public_key, limits, .. } = &*self.0;
+        let state =
+            |class, door: &Semaphore, limit: usize| (class, limit.saturating_sub(door.available_permits()), limit);
+        [
+            state("reads", reads, limits.reads),
+            state("writes", writes, limits.writes),
+            state("waits", waits, limits.waits),
+            state("public-key", public_key, limits.public_key),
+        ]
     }
 }
 

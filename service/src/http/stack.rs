@@ -1,7 +1,6 @@
 //! The order of layers, outermost first, each with the reason why it stands there.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use http::{HeaderValue, Request, Response, header};
 use tower::ServiceBuilder;
 use tower::util::{BoxCloneSyncService, MapRequestLayer, MapResponseLayer};
 
-use super::address::TrustedProxies;
-use super::admission::{AdmissionLayer, AdmissionLimits};
+use super::admission::AdmissionLayer;
 use super::catch_panic::CatchPanicLayer;
 use super::deadline::DeadlineLayer;
 use super::measure::MeasureLayer;
@@ -20,7 +18,6 @@ use super::{RequestBody, ResponseBody};
 use crate::api::Api;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::rate_limit::RateLimit;
 use crate::telemetry::metrics::Metrics;
 
 /// The whole stack: it answers every request with a response.
@@ -36,12 +33,8 @@ pub struct StackParts {
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// How many requests may be in work.
-    pub admission: AdmissionLimits,
-    /// The rate of each address.
-    pub rate_per_address: RateLimit<IpAddr>,
-    /// Whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: TrustedProxies,
+    /// Which requests are let in.
+    pub admission: AdmissionLayer,
     /// How long a request may take that waits for nothing.
     pub request_timeout: Duration,
     /// How long a listing may wait.
@@ -69,7 +62,7 @@ pub fn build(parts: StackParts) -> Stack {
         .layer(RespondLayer::new(parts.clock, parts.entropy))
         // Before a byte of the body is read. Refuses at once instead of queueing, by class, so that waiting listings
         // cannot starve senders; and by address.
-        .layer(AdmissionLayer::new(parts.admission, parts.rate_per_address, parts.trusted_proxies))
+        .layer(parts.admission)
         // Inside admission, since a refusal takes no time; outside of the handlers, so that no store holds one for ever.
         .layer(DeadlineLayer { request: parts.request_timeout, long_poll: parts.long_poll })
         // Body limit, authentication and the clients' rates need to know the operation: the handlers begin with them.

@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_protocol::id::ClientAddress;
+use countersign_protocol::nonce::Nonce;
 use countersign_protocol::openpgp::EncryptionFault;
+use countersign_protocol::time::UnixMicros;
 
 use crate::authority::{Authority, Organization};
 use crate::clock::Clock;
@@ -98,6 +100,30 @@ impl Authenticated {
     }
 }
 
+/// What a request is authenticated by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A signature under a session key.
+    Session,
+    /// An `OpenPGP` signature that asks for a session key.
+    OpenPgp,
+}
+
+/// What sessions tell whoever counts.
+pub trait SessionObserver: Send + Sync {
+    /// A request was authenticated, or refused.
+    fn authenticated(&self, _method: Method, _refusal: Option<&SessionError>) {}
+
+    /// How many seconds later than this process's clock the time in a request's nonce is. Told for good signatures, and for
+    /// nonces that are outside the window.
+    fn clock_offset(&self, _seconds: f64) {}
+}
+
+/// Nobody who listens.
+struct Unobserved;
+
+impl SessionObserver for Unobserved {}
+
 /// The numbers that sessions work with.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionSettings {
@@ -116,6 +142,7 @@ pub struct Sessions {
     pool: PublicKeyPool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    observer: Arc<dyn SessionObserver>,
     settings: SessionSettings,
 }
 
@@ -131,7 +158,19 @@ impl Sessions {
         entropy: Arc<dyn Entropy>,
         settings: SessionSettings,
     ) -> Self {
-        Self { authority, registry, ephemeral, pool, clock, entropy, settings }
+        let observer = Arc::new(Unobserved);
+        Self { authority, registry, ephemeral, pool, clock, entropy, observer, settings }
+    }
+
+    /// Tells somebody of each authentication.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn SessionObserver>) -> Self {
+        Self { observer, ..self }
+    }
+
+    fn observe_offset(&self, nonce: Nonce, now: UnixMicros) {
+        let apart = nonce.time().distance(now).as_secs_f64();
+        self.observer.clock_offset(if nonce.time() < now { -apart } else { apart });
     }
 
     /// Lists the registered clients of the caller's user.

@@ -10,7 +10,7 @@ use countersign_protocol::session_key::{SessionGrant, SessionKey, password_text}
 use countersign_protocol::time::UnixMicros;
 use zeroize::Zeroizing;
 
-use super::{SessionError, Sessions};
+use super::{Method, SessionError, Sessions};
 use crate::authority::Member;
 use crate::ephemeral::{Session, SessionId};
 use crate::store::Claim;
@@ -33,9 +33,17 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`]; an unknown or inactive user is told from a bad signature by nobody.
     pub async fn password(&self, request: PasswordRequest) -> Result<Vec<u8>, SessionError> {
+        let granted = self.grant(request).await;
+        self.observer.authenticated(Method::OpenPgp, granted.as_ref().err());
+        granted
+    }
+
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "grant session key", skip_all)]
+    async fn grant(&self, request: PasswordRequest) -> Result<Vec<u8>, SessionError> {
         let PasswordRequest { client, nonce, signature } = request;
         let now = self.clock.now();
         if !nonce.is_within(self.settings.nonce_window, now) {
+            self.observe_offset(nonce, now);
             return Err(SessionError::NonceOutOfWindow);
         }
         let member = self.authority.member(client.organization, client.user).await?;
@@ -48,6 +56,8 @@ impl Sessions {
             .run(move || verified_certificate(&record.certificate, &signature, &client, nonce, now))
             .await?
             .ok_or(SessionError::SignatureInvalid)?;
+
+        self.observe_offset(nonce, now);
 
         // Verified: only now may the nonce move, and a place be taken.
         if !self.ephemeral.admit_password(&client, nonce, now).await? {

@@ -10,7 +10,7 @@ use countersign_protocol::id::ClientAddress;
 use countersign_protocol::request_signature::{CoveredRequest, RequestSignature, SignatureInput};
 use countersign_protocol::time::UnixMicros;
 
-use super::{Authenticated, SessionError, Sessions};
+use super::{Authenticated, Method, SessionError, Sessions};
 use crate::authority::Organization;
 use crate::ephemeral::{Admission, Needs, Recency, Session};
 
@@ -49,6 +49,15 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`].
     pub async fn verify(&self, signed: Signed<'_>) -> Result<Verified, SessionError> {
+        let verified = self.verify_signature(signed).await;
+        if let Err(refusal) = &verified {
+            self.observer.authenticated(Method::Session, Some(refusal));
+        }
+        verified
+    }
+
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "verify signature", skip_all)]
+    async fn verify_signature(&self, signed: Signed<'_>) -> Result<Verified, SessionError> {
         let Signed { input, signature, request, content_digest } = signed;
         let now = self.clock.now();
         let window = self.settings.nonce_window;
@@ -56,6 +65,7 @@ impl Sessions {
         // `created` counts whole seconds: one that has just begun is not yet over the edge.
         let created_is_near = created.to_seconds().abs_diff(now.to_seconds()) <= window.as_secs();
         if !input.nonce.is_within(window, now) || !created_is_near {
+            self.observe_offset(input.nonce, now);
             return Err(SessionError::NonceOutOfWindow);
         }
         let session = self.ephemeral.session(&input.client, now, Recency::Any).await?;
@@ -77,6 +87,7 @@ impl Sessions {
                 session
             }
         };
+        self.observe_offset(input.nonce, now);
         Ok(Verified { input, session, content_digest })
     }
 
@@ -86,6 +97,18 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`].
     pub async fn admit(&self, verified: Verified, body: &[u8], needs: Needs) -> Result<Authenticated, SessionError> {
+        let admitted = self.admit_nonce(verified, body, needs).await;
+        self.observer.authenticated(Method::Session, admitted.as_ref().err());
+        admitted
+    }
+
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "admit", skip_all)]
+    async fn admit_nonce(
+        &self,
+        verified: Verified,
+        body: &[u8],
+        needs: Needs,
+    ) -> Result<Authenticated, SessionError> {
         let Verified { input, session, content_digest } = verified;
         if content_digest.is_some_and(|digest| digest != Sha256Digest::of(body)) {
             return Err(SessionError::SignatureInvalid);

@@ -28,7 +28,6 @@ use super::replicas::Replicas;
 use super::valkey::SimulatedValkey;
 use crate::authority::{Authority, AuthorityError, AuthoritySettings};
 use crate::clock::Clock;
-use crate::delivery::listing::Listed;
 use crate::delivery::{
     Delivery, DeliveryError, DeliveryObserver, DeliverySettings, ListingRequest, NewMessages, Outgoing,
 };
@@ -74,11 +73,7 @@ pub(crate) struct Pod {
 
 struct Silent;
 
-impl DeliveryObserver for Silent {
-    fn listed(&self, _: &Listed) {}
-
-    fn hint_lost(&self) {}
-}
+impl DeliveryObserver for Silent {}
 
 /// What a client asks for.
 #[derive(Clone, Debug)]

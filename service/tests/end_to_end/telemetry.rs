@@ -1,37 +1,19 @@
 //! What operators see: metrics, and a log that keeps secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::Request;
+use countersign_metrics::SERVICE;
+use countersign_protocol::nonce::Nonce;
+use countersign_protocol::session_key::SessionKey;
+use countersign_protocol::time::UnixMicros;
+use http::{Method, Request};
 
 use crate::support::http::Content;
 use crate::support::time::eventually;
 use crate::support::world::World;
-
-/// Every metric of the service's own, with its kind.
-const METRICS: [(&str, &str); 19] = [
-    ("countersign_build_info", "gauge"),
-    ("countersign_cql_statements_total", "counter"),
-    ("countersign_ephemeral_call_duration_seconds", "histogram"),
-    ("countersign_ephemeral_clients", "gauge"),
-    ("countersign_full_merges_total", "counter"),
-    ("countersign_hints_lost_total", "counter"),
-    ("countersign_items_listed_total", "counter"),
-    ("countersign_listings_empty_total", "counter"),
-    ("countersign_lkg_derivations_total", "counter"),
-    ("countersign_public_key_jobs_waiting", "gauge"),
-    ("countersign_reconciliations_total", "counter"),
-    ("countersign_rejections_total", "counter"),
-    ("countersign_request_duration_seconds", "histogram"),
-    ("countersign_requests_in_flight", "gauge"),
-    ("countersign_requests_total", "counter"),
-    ("countersign_store_call_duration_seconds", "histogram"),
-    ("countersign_stragglers_total", "counter"),
-    ("process_cpu_seconds_total", "counter"),
-    ("process_resident_memory_bytes", "gauge"),
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_what_happened() {
@@ -47,13 +29,11 @@ async fn metrics_count_what_happened() {
 
     let kinds: BTreeMap<&str, &str> =
         metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-    for (name, kind) in METRICS {
-        assert_eq!(kinds.get(name), Some(&kind), "{name}");
-    }
-    let own: BTreeSet<&str> = kinds.keys().copied().filter(|name| name.starts_with("countersign_")).collect();
-    let listed: BTreeSet<&str> = METRICS.iter().map(|(name, _)| *name).collect();
-    let unlisted: Vec<_> = own.difference(&listed).collect();
-    assert!(unlisted.is_empty(), "{unlisted:?} are not listed here");
+    let declared: BTreeMap<&str, &str> = SERVICE.iter().map(|metric| (metric.name, metric.kind.name())).collect();
+    assert_eq!(kinds, declared, "what is exported is what is declared");
+    let series = metrics.lines().filter(|line| !line.starts_with('#')).count();
+    let most: usize = SERVICE.iter().map(|metric| metric.series()).sum();
+    assert!(series <= most, "{series} series, and {most} are declared at most");
     for (series, value) in [
         (r#"countersign_requests_total{operation="send_message",outcome="ok"}"#, 3.0),
         (r#"countersign_requests_total{operation="create_organization",outcome="ok"}"#, 1.0),
@@ -65,13 +45,81 @@ async fn metrics_count_what_happened() {
         (r#"countersign_requests_in_flight{operation="send_message"}"#, 0.0),
         ("countersign_items_listed_total", 3.0),
         ("countersign_stragglers_total", 0.0),
-        (&format!("countersign_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0),
+        ("countersign_ready", 1.0),
+        (r#"countersign_messages_accepted_total{kind="message"}"#, 3.0),
+        (r#"countersign_deliveries_accepted_total{kind="message"}"#, 3.0),
+        (r#"countersign_authentications_total{method="openpgp",outcome="ok"}"#, 2.0),
+        (r#"countersign_authentications_total{method="session",outcome="ok"}"#, 4.0),
+        ("countersign_client_clock_offset_seconds_count", 6.0),
     ] {
         let found = world.service.metric(series).await;
         assert!((found - value).abs() < f64::EPSILON, "{series} is {found} instead of {value}");
     }
+    let build = format!("countersign_build_info{{revision=\"unknown\",version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    assert!(metrics.contains(&build), "{build}");
+    assert!(world.service.metric(r#"countersign_public_key_jobs_total{outcome="done"}"#).await >= 4.0);
+    assert!(world.service.metric("countersign_runtime_workers").await >= 1.0);
+    assert!(world.service.metric("countersign_runtime_busy_seconds_total").await > 0.0);
     assert!(world.service.metric("process_resident_memory_bytes").await > 1e6);
     assert!(!metrics.contains(&world.alice.to_string()) && !metrics.contains(&world.organization.id.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_of_a_message_is_counted() {
+    let world = World::new().await;
+    let (alice, bob) = (world.alice().await, world.bob().await);
+    let bob = Arc::new(bob);
+    let first = bob.list().await;
+    assert!(first.messages.is_empty());
+
+    // It arrives while Bob waits.
+    let waiting = tokio::spawn({
+        let bob = Arc::clone(&bob);
+        async move { bob.wait(20).await }
+    });
+    let in_work = r#"countersign_admitted_requests{class="waits"}"#;
+    eventually("Bob waits", async || (world.service.metric(in_work).await > 0.5).then_some(())).await;
+    let content = b"counted";
+    let id = alice.send(&[world.bob, world.alice], content).await;
+    waiting.await.unwrap().expect(200);
+    bob.read(&id).await;
+    bob.acknowledge(&id, &world.alice, content).await;
+    bob.confirm(&[id]).await.expect(204);
+
+    for (series, value) in [
+        (r#"countersign_messages_accepted_total{kind="message"}"#, 1.0),
+        (r#"countersign_deliveries_accepted_total{kind="message"}"#, 2.0),
+        (r#"countersign_messages_accepted_total{kind="receipt"}"#, 1.0),
+        ("countersign_messages_read_total", 1.0),
+        ("countersign_messages_acknowledged_total", 1.0),
+        ("countersign_items_confirmed_total", 2.0),
+        ("countersign_items_expiring_total", 0.0),
+        ("countersign_delivery_lag_seconds_count", 1.0),
+        (r#"countersign_delivery_lag_seconds_bucket{le="60"}"#, 1.0),
+        (r#"countersign_admitted_requests_limit{class="waits"}"#, 20_000.0),
+        (in_work, 0.0),
+    ] {
+        let found = world.service.metric(series).await;
+        assert!((found - value).abs() < f64::EPSILON, "{series} is {found} instead of {value}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_authentications_are_counted_by_their_reason() {
+    let world = World::new().await;
+    let alice = world.alice().await;
+    let nonce = alice.nonce();
+    let list = format!("{}/message", alice.path());
+    alice.call(Method::GET, &list).nonce(nonce).send().await.expect(200);
+    alice.call(Method::GET, &list).nonce(nonce).send().await.expect(401);
+    alice.call(Method::GET, &list).with_key(SessionKey::from_bytes([7; 32])).send().await.expect(401);
+    alice.call(Method::GET, &list).nonce(Nonce::at(UnixMicros(1))).send().await.expect(401);
+
+    for outcome in ["ok", "nonce-reused", "signature-invalid", "nonce-out-of-window"] {
+        let series = format!("countersign_authentications_total{{method=\"session\",outcome=\"{outcome}\"}}");
+        let found = world.service.metric(&series).await;
+        assert!((found - 1.0).abs() < f64::EPSILON, "{series} is {found}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

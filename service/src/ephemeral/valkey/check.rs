@@ -9,7 +9,7 @@ use redis::{Cmd, FromRedisValue as _, RedisError, Value};
 use super::ValkeySettings;
 use super::functions::{Call, Function, Library};
 use super::keys::Key;
-use super::link::Link;
+use super::link::{Link, Unobserved};
 use super::wake::WakeUps;
 use crate::clock::Clock;
 
@@ -48,7 +48,7 @@ impl Finding {
 /// Looks at every primary of the Valkey that the settings name.
 pub async fn check(settings: ValkeySettings, clock: &dyn Clock) -> Vec<Finding> {
     let url = settings.url.clone();
-    let link = Link::new(settings, Arc::new(WakeUps::default()));
+    let link = Link::new(settings, Arc::new(WakeUps::default()), Arc::new(Unobserved));
     if let Err(error) = link.connect().await {
         return vec![Finding::failed(format!(
             "Valkey at {url} cannot be used: {}. Check the hosts, TLS, the user and its password.",

@@ -41,6 +41,17 @@ const PAUSE_MAX: u64 = 100;
 const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(500);
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(8);
 
+/// Told of each command that was sent to Valkey, or could not be.
+pub trait CommandObserver: Send + Sync {
+    /// A command was answered, or given up, after some time.
+    fn ended(&self, _succeeded: bool, _duration: Duration) {}
+}
+
+/// Nobody who listens.
+pub(super) struct Unobserved;
+
+impl CommandObserver for Unobserved {}
+
 /// What comes without being asked for.
 pub(super) trait Pushes: Send + Sync + 'static {
     /// The server pushed something, or the library noticed a lost connection.
@@ -56,10 +67,19 @@ pub(super) struct Link(Arc<Shared>);
 struct Shared {
     settings: ValkeySettings,
     pushes: Arc<dyn Pushes>,
+    observer: Arc<dyn CommandObserver>,
     current: RwLock<Option<Connection>>,
     /// Counts connections, so that what an old one did is not held against the new one.
     generation: AtomicU64,
     broken: Notify,
+}
+
+/// A command on its way.
+#[derive(Clone, Copy)]
+struct Sending {
+    /// Of the connection that it was sent on.
+    generation: u64,
+    stopwatch: Stopwatch,
 }
 
 #[derive(Clone)]
@@ -92,10 +112,11 @@ impl Connection {
 
 impl Link {
     /// Makes a link that is not connected: [`Self::keep_connected`] does that.
-    pub(super) fn new(settings: ValkeySettings, pushes: Arc<dyn Pushes>) -> Self {
+    pub(super) fn new(settings: ValkeySettings, pushes: Arc<dyn Pushes>, observer: Arc<dyn CommandObserver>) -> Self {
         Self(Arc::new(Shared {
             settings,
             pushes,
+            observer,
             current: RwLock::new(None),
             generation: AtomicU64::new(0),
             broken: Notify::new(),
@@ -152,15 +173,15 @@ impl Link {
 
     /// Sends a command to the primary that has its key.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let (mut connection, generation) = self.current()?;
+        let (mut connection, sending) = self.begin()?;
         let outcome = connection.send(command).await;
-        self.look_at(&connection, generation, &outcome);
+        self.look_at(&connection, sending, &outcome);
         outcome
     }
 
     /// Sends a command to the primary that has a key, whatever is in the command.
     pub(super) async fn send_to_primary_of(&self, key: Option<&Key>, command: &Cmd) -> Result<Value, RedisError> {
-        let (mut connection, generation) = self.current()?;
+        let (mut connection, sending) = self.begin()?;
         let outcome = match (&mut connection, key) {
             (Connection::Cluster(cluster), Some(key)) => {
                 let route = Route::with_slot(Slot::for_key(key.to_string()), SlotAddr::Master);
@@ -169,13 +190,13 @@ impl Link {
             }
             (connection, _) => connection.send(command).await,
         };
-        self.look_at(&connection, generation, &outcome);
+        self.look_at(&connection, sending, &outcome);
         outcome
     }
 
     /// Sends a command to all primaries.
     pub(super) async fn send_to_primaries(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let (mut connection, generation) = self.current()?;
+        let (mut connection, sending) = self.begin()?;
         let outcome = match &mut connection {
             Connection::Cluster(cluster) => {
                 let all = (MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::AllSucceeded));
@@ -183,13 +204,13 @@ impl Link {
             }
             single @ Connection::Single(_) => single.send(command).await,
         };
-        self.look_at(&connection, generation, &outcome);
+        self.look_at(&connection, sending, &outcome);
         outcome
     }
 
     /// Sends a command to a node of a cluster, by its address; a single server is its only node.
     pub(super) async fn send_to_node(&self, host: &str, port: u16, command: &Cmd) -> Result<Value, RedisError> {
-        let (mut connection, generation) = self.current()?;
+        let (mut connection, sending) = self.begin()?;
         let outcome = match &mut connection {
             Connection::Cluster(cluster) => {
                 let address = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
@@ -198,13 +219,13 @@ impl Link {
             }
             single @ Connection::Single(_) => single.send(command).await,
         };
-        self.look_at(&connection, generation, &outcome);
+        self.look_at(&connection, sending, &outcome);
         outcome
     }
 
     /// Subscribes to a sharded channel, or ends that.
     pub(super) async fn subscribe(&self, channel: &str, on: bool) -> Result<(), RedisError> {
-        let (mut connection, generation) = self.current()?;
+        let (mut connection, sending) = self.begin()?;
         let outcome = match (&mut connection, on) {
             (Connection::Cluster(cluster), true) => cluster.ssubscribe(channel).await,
             (Connection::Cluster(cluster), false) => cluster.sunsubscribe(channel).await,
@@ -214,13 +235,21 @@ impl Link {
                 single.send(&command).await.map(drop)
             }
         };
-        self.look_at(&connection, generation, &outcome);
+        self.look_at(&connection, sending, &outcome);
         outcome
     }
 
     /// Tells whether the link is to a cluster; none if it is not connected.
     pub(super) fn is_cluster(&self) -> Option<bool> {
         self.current().ok().map(|(connection, _)| matches!(connection, Connection::Cluster(_)))
+    }
+
+    /// Begins to send a command.
+    fn begin(&self) -> Result<(Connection, Sending), RedisError> {
+        let stopwatch = Stopwatch::start();
+        let (connection, generation) =
+            self.current().inspect_err(|_| self.0.observer.ended(false, stopwatch.elapsed()))?;
+        Ok((connection, Sending { generation, stopwatch }))
     }
 
     fn current(&self) -> Result<(Connection, u64), RedisError> {
@@ -232,7 +261,9 @@ impl Link {
         Ok((connection, self.0.generation.load(Ordering::Acquire)))
     }
 
-    fn look_at<T>(&self, connection: &Connection, generation: u64, outcome: &Result<T, RedisError>) {
+    fn look_at<T>(&self, connection: &Connection, sending: Sending, outcome: &Result<T, RedisError>) {
+        let Sending { generation, stopwatch } = sending;
+        self.0.observer.ended(outcome.is_ok(), stopwatch.elapsed());
         if let Err(error) = outcome
             && connection.is_broken_by(error)
             && generation == self.0.generation.load(Ordering::Acquire)

@@ -42,6 +42,7 @@ use codec::{
 };
 use functions::{Call, Function, Library};
 use keys::Key;
+pub use link::CommandObserver;
 use link::Link;
 pub use url::{EXPECTED, ValkeyUrl};
 use wake::WakeUps;
@@ -96,13 +97,14 @@ impl ValkeyEphemeral {
     pub async fn open(
         settings: ValkeySettings,
         entropy: Arc<dyn Entropy>,
+        observer: Arc<dyn CommandObserver>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let wake_ups = Arc::new(WakeUps::default());
         let memory = settings.memory;
         let sessions = Cache::builder().max_capacity(settings.cached_sessions).time_to_idle(CACHED_FOR).build();
-        let link = Link::new(settings, Arc::clone(&wake_ups) as _);
+        let link = Link::new(settings, Arc::clone(&wake_ups) as _, observer);
         if let Err(error) = link.connect().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "Valkey cannot be reached yet");
             link.reconnect();

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::functions::{Call, Function};
 use super::keys::Key;
+use super::link::Unobserved;
 use super::{ValkeyEphemeral, ValkeySettings, check};
 use crate::clock::{Clock as _, SystemClock};
 use crate::entropy::{Entropy as _, SystemEntropy};
@@ -63,7 +64,9 @@ impl std::ops::Deref for Pod {
 
 async fn pod_with(settings: ValkeySettings) -> Pod {
     let stop = CancellationToken::new();
-    let ephemeral = ValkeyEphemeral::open(settings, Arc::new(SystemEntropy), &TaskTracker::new(), &stop).await;
+    let ephemeral =
+        ValkeyEphemeral::open(settings, Arc::new(SystemEntropy), Arc::new(Unobserved), &TaskTracker::new(), &stop)
+            .await;
     Pod { ephemeral: Arc::new(ephemeral), stop: stop.drop_guard() }
 }
 

@@ -8,18 +8,14 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::delivery::listing::{Listed, ListingTimes, list_new};
+use crate::delivery::listing::{ListingTimes, list_new};
 use crate::delivery::{Delivery, DeliveryObserver, DeliverySettings, Outgoing};
 use crate::ephemeral::local::LocalEphemeral;
 use crate::ephemeral::{ListingHints, Memory};
 
 struct Nobody;
 
-impl DeliveryObserver for Nobody {
-    fn listed(&self, _: &Listed) {}
-
-    fn hint_lost(&self) {}
-}
+impl DeliveryObserver for Nobody {}
 
 /// Noon of today: a listing that reads the last minutes stays within one day.
 fn noon() -> UnixMicros {
