@@ -12,6 +12,7 @@ use countersign_service::doctor::examine;
 use countersign_service::healthcheck::healthcheck;
 use countersign_service::lifecycle::Signals;
 use countersign_service::telemetry::logs;
+use countersign_service::telemetry::traces::Traces;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,20 +39,34 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&error.into(), USAGE),
     };
+    let traces = match arguments.command {
+        Command::Serve(_) => Traces::from_environment(|name| std::env::var(name).ok()),
+        _ => Ok(None),
+    };
+    let traces = match traces {
+        Ok(traces) => traces,
+        Err(error) => return fail(&error.into(), USAGE),
+    };
     // Held to the end, so that the last lines are written.
-    let _logs = match logs::start(&settings.log, settings.log_format) {
+    let _logs = match logs::start(&settings.log, settings.log_format, traces.as_ref()) {
         Ok(logs) => logs,
         Err(error) => return fail(&error.into(), USAGE),
     };
     match arguments.command {
-        Command::Serve(_) => match run(serve(settings)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                // To the log, which the operator reads, and not beside it.
-                tracing::error!(error = format!("{error:#}"), "ended with an error");
-                ExitCode::FAILURE
+        Command::Serve(_) => {
+            let served = run(serve(settings));
+            if let Some(traces) = traces {
+                traces.end();
             }
-        },
+            match served {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    // To the log, which the operator reads, and not beside it.
+                    tracing::error!(error = format!("{error:#}"), "ended with an error");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Command::CheckConfig(_) => check_config(&settings),
         Command::Doctor(_) => match run(doctor(settings)) {
             Ok(()) => ExitCode::SUCCESS,

@@ -34,6 +34,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
+use tracing::Instrument as _;
 
 use crate::authority::Authority;
 use crate::deadline::Deadline;
@@ -160,6 +161,8 @@ impl Service<Request<RequestBody>> for Api {
         let (tasks, runtime) = (api.tasks.clone(), api.runtime.clone());
         // A task does not inherit how much time its request has left.
         let write = Deadline::current().scope(async move { api.dispatch(matched, request).await });
+        // Nor which trace it is in.
+        let write = write.in_current_span();
         Box::pin(RunToEnd::new(write, tasks, runtime))
     }
 }

@@ -195,6 +195,7 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError::Refused`] with the reason. After a failure the statement may or may not stand, and its
     /// submitter repeats it.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "submit statement", skip_all)]
     pub async fn submit(&self, statement: Statement, entry: LogEntry) -> Result<Accepted, AuthorityError> {
         if statement.change.client_limit().is_some_and(|limit| limit == 0 || limit > CLIENT_LIMIT_MAX) {
             return Err(AuthorityError::ClientLimit);

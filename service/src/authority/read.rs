@@ -16,6 +16,7 @@ impl Authority {
     ///
     /// # Errors
     /// A failure of the registry.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "list users", skip_all)]
     pub async fn users(
         &self,
         id: OrganizationId,
@@ -32,6 +33,7 @@ impl Authority {
     ///
     /// # Errors
     /// A failure of the registry.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "read user", skip_all)]
     pub async fn record(&self, id: OrganizationId, user: UserId) -> Result<Option<UserRecord>, StoreError> {
         if self.organization(id).await?.is_none() {
             return Ok(None);
@@ -43,6 +45,7 @@ impl Authority {
     ///
     /// # Errors
     /// A failure of the registry.
+    #[tracing::instrument(level = "trace", target = "countersign::trace", name = "read log", skip_all)]
     pub async fn log(
         &self,
         id: OrganizationId,

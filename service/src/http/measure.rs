@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use countersign_protocol::problem::ProblemType;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
@@ -19,6 +20,7 @@ use super::{RequestBody, ResponseBody};
 use crate::clock::Stopwatch;
 use crate::entropy::Entropy;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{TRACE_RESPONSE, end_request, request_span};
 
 /// The header that carries a request's id in its response.
 pub const REQUEST_ID: &str = "request-id";
@@ -80,10 +82,11 @@ where
         let id = format!("{:016x}-{number:x}", self.layer.ids.process);
         // Only what is logged inside a request needs the span; at the default level that is next to nothing.
         let span = tracing::debug_span!("request", operation = operation.name(), id);
+        let trace = request_span(operation.name(), request.method(), request.headers());
         let bytes_in = request.body().size_hint().lower();
         self.layer.metrics.request_began(operation);
         let inner = {
-            let _entered = span.enter();
+            let (_traced, _entered) = (trace.enter(), span.enter());
             self.inner.call(request)
         };
         let measured = Measured {
@@ -92,6 +95,7 @@ where
             operation,
             id,
             bytes_in,
+            trace,
             answered: false,
         };
         MeasureFuture { inner, span, measured }
@@ -105,6 +109,8 @@ struct Measured {
     operation: Operation,
     id: String,
     bytes_in: u64,
+    /// The request's span in its trace; nothing where there are no traces.
+    trace: Span,
     answered: bool,
 }
 
@@ -114,12 +120,13 @@ impl Measured {
         let problem = response.extensions().get::<ProblemKind>().map(|ProblemKind(kind)| *kind);
         let duration = self.stopwatch.elapsed();
         let status = response.status().as_u16();
+        let problem_name = problem.map(ProblemType::name);
         self.metrics.request_ended(self.operation, status, problem, duration);
         tracing::info!(
             target: "countersign::request",
             operation = self.operation.name(),
             status,
-            problem = problem.map(countersign_protocol::problem::ProblemType::name),
+            problem = problem_name,
             duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
             bytes_in = self.bytes_in,
             bytes_out = response.body().size_hint().lower(),
@@ -128,12 +135,16 @@ impl Measured {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
+        if let Some(trace) = end_request(&self.trace, &self.id, status, problem_name) {
+            response.headers_mut().insert(TRACE_RESPONSE, trace);
+        }
     }
 }
 
 impl Drop for Measured {
     fn drop(&mut self) {
         if !self.answered {
+            let _traced = self.trace.enter();
             let duration = self.stopwatch.elapsed();
             self.metrics.request_abandoned(self.operation, duration);
             tracing::info!(
@@ -166,7 +177,9 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = this.span.enter();
+        // Out of the way of what is measured.
+        let trace = this.measured.trace.clone();
+        let (_traced, _entered) = (trace.enter(), this.span.enter());
         let mut response = ready!(this.inner.poll(context))?;
         this.measured.answer(&mut response);
         Poll::Ready(Ok(response))

@@ -12,19 +12,27 @@ use tracing_subscriber::fmt::format::{FormatEvent, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::traces;
 use crate::clock::Clock;
 
 /// The format. Spans' fields are to be formatted by [`JsonFields`].
 #[derive(Clone, Debug)]
 pub struct JsonLines {
     clock: Arc<dyn Clock>,
+    trace_ids: bool,
 }
 
 impl JsonLines {
     /// Makes the format; the clock is for each line's timestamp.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
+        Self { clock, trace_ids: false }
+    }
+
+    /// Writes into each line which trace it belongs to, where it belongs to one.
+    #[must_use]
+    pub fn with_trace_ids(self) -> Self {
+        Self { trace_ids: true, ..self }
     }
 }
 
@@ -44,6 +52,11 @@ where
         event.record(&mut fields);
         fields.outcome?;
         write!(writer, r#","target":"{}""#, metadata.target())?;
+        if self.trace_ids
+            && let Some((trace, span)) = traces::current_ids()
+        {
+            write!(writer, r#","trace_id":"{trace}","span_id":"{span}""#)?;
+        }
         if let Some(span) = context.lookup_current() {
             write!(writer, r#","span":{{"name":"{}""#, span.name())?;
             let extensions = span.extensions();

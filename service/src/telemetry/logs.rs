@@ -3,11 +3,14 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::json_lines::JsonLines;
 use super::line_buffer::{LineBuffer, LineWriter};
+use super::traces::Traces;
 use crate::clock::SystemClock;
 use crate::config::LogFormat;
 
@@ -26,11 +29,11 @@ pub enum LogError {
     Thread(#[from] std::io::Error),
 }
 
-/// Starts to write logs to standard error, by a thread of its own, with the time of the machine.
+/// Starts to write logs to standard error, by a thread of its own, with the time of the machine; and to send traces.
 ///
 /// # Errors
 /// If the filter is not valid, or the system has no thread.
-pub fn start(filter: &str, format: LogFormat) -> Result<Logs, LogError> {
+pub fn start(filter: &str, format: LogFormat, traces: Option<&Traces>) -> Result<Logs, LogError> {
     let filter = EnvFilter::try_new(filter)?;
     let json = match format {
         LogFormat::Json => true,
@@ -38,12 +41,21 @@ pub fn start(filter: &str, format: LogFormat) -> Result<Logs, LogError> {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
     let (lines, writer) = LineBuffer::start(std::io::stderr())?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
-    // Only a second start in one process fails, as in tests: the first one goes on.
-    let _ = if json {
-        builder.fmt_fields(JsonFields::new()).event_format(JsonLines::new(Arc::new(SystemClock))).try_init()
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines);
+    let layer = if json {
+        let lines = JsonLines::new(Arc::new(SystemClock));
+        let lines = if traces.is_some() { lines.with_trace_ids() } else { lines };
+        layer.fmt_fields(JsonFields::new()).event_format(lines).boxed()
     } else {
-        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+        layer.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
+    };
+    // Only a second start in one process fails, as in tests: the first one goes on.
+    let _ = match traces {
+        // One filter for all, which is asked before anything of a line is made.
+        None => tracing_subscriber::registry().with(layer).with(filter).try_init(),
+        Some(traces) => {
+            tracing_subscriber::registry().with(layer.with_filter(filter)).with(traces.layer()).try_init()
+        }
     };
     Ok(Logs(writer))
 }

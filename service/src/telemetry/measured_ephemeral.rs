@@ -17,7 +17,12 @@ use crate::ephemeral::{
 /// Wraps an ephemeral store. Sweeping is not timed: nobody waits for it.
 #[must_use]
 pub fn measured_ephemeral(ephemeral: Arc<dyn Ephemeral>, metrics: &Arc<Metrics>) -> Arc<dyn Ephemeral> {
-    Arc::new(Measured { inner: ephemeral, metrics: Arc::clone(metrics), record: Metrics::ephemeral_call })
+    Arc::new(Measured {
+        inner: ephemeral,
+        system: "ephemeral",
+        metrics: Arc::clone(metrics),
+        record: Metrics::ephemeral_call,
+    })
 }
 
 #[async_trait]

@@ -19,8 +19,8 @@ use crate::store::{Append, Claim, ClientPlace, IdRange, Mailbox, Registry, Store
 pub fn measured(store: Store, metrics: &Arc<Metrics>) -> Store {
     let record = Metrics::store_call;
     Store {
-        registry: Arc::new(Measured { inner: store.registry, metrics: Arc::clone(metrics), record }),
-        mailbox: Arc::new(Measured { inner: store.mailbox, metrics: Arc::clone(metrics), record }),
+        registry: Arc::new(Measured { inner: store.registry, system: "store", metrics: Arc::clone(metrics), record }),
+        mailbox: Arc::new(Measured { inner: store.mailbox, system: "store", metrics: Arc::clone(metrics), record }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the operator sees: metrics and logs.
+//! What the operator sees: metrics, logs and traces.
 
 pub mod json_lines;
 pub mod line_buffer;
@@ -7,3 +7,5 @@ mod measured;
 pub mod measured_ephemeral;
 pub mod measured_store;
 pub mod metrics;
+mod otlp_client;
+pub mod traces;

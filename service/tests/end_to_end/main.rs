@@ -23,4 +23,5 @@ mod sessions;
 mod statements;
 mod telemetry;
 mod tls;
+mod traces;
 mod trips;

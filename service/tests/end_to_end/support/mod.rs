@@ -9,6 +9,7 @@ pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod openapi;
 pub(crate) mod organization;
+pub(crate) mod otlp;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod time;

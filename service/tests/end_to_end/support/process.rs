@@ -95,8 +95,13 @@ impl Setup {
     }
 
     /// Sets a variable, without its `COUNTERSIGN_`.
-    pub(crate) fn set(mut self, name: &str, value: impl std::fmt::Display) -> Self {
-        let name = format!("COUNTERSIGN_{name}");
+    pub(crate) fn set(self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.set_foreign(&format!("COUNTERSIGN_{name}"), value)
+    }
+
+    /// Sets a variable that is not the service's own.
+    pub(crate) fn set_foreign(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        let name = name.to_owned();
         self.variables.retain(|(set, _)| *set != name);
         self.variables.push((name, value.to_string()));
         self
