@@ -2,10 +2,11 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-cluster simulate lint fmt doc deny bench install check-install clean
+.PHONY: help run demo observe dashboards check-dashboards test test-cluster simulate lint fmt doc deny bench install \
+  check-install clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: packages ## Build the service and run it here, with its data in ./data
 	cargo build --release --locked -p countersign-service
@@ -14,6 +15,19 @@ run: packages ## Build the service and run it here, with its data in ./data
 demo: packages ## Show what it does, against a server that lies too; renews the transcript in README.md
 	cargo build --locked -p countersign-service -p countersign-client --bins --examples
 	@scripts/demo.sh --write
+
+observe: packages ## Run the service under load with Prometheus and node exporter, until Ctrl-C
+	@scripts/install-packages.sh --observe
+	cargo build --release --locked -p countersign-service -p countersign-loadtest --bins
+	@exec scripts/observe.sh
+
+dashboards: ## Write grafana/dashboards and docs/metrics.md from their description
+	cargo run --quiet --locked -p countersign-dashboards -- write
+
+check-dashboards: servers ## Ask every query of every dashboard on real processes under load and faults, and draw them
+	@scripts/install-packages.sh --observe
+	cargo build --locked --workspace --bins
+	@scripts/check-dashboards.sh
 
 test: servers ## Run all tests
 	@scripts/test.sh

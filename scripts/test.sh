@@ -42,6 +42,7 @@ fi
 scripts/test-readme.sh </dev/null 2>&1 | tee -a "$log" || status=1
 scripts/test-smart-card.sh </dev/null 2>&1 | tee -a "$log" || status=1
 scripts/demo.sh --check </dev/null 2>&1 | tee -a "$log" || status=1
+scripts/test-rules.sh </dev/null 2>&1 | tee -a "$log" || status=1
 
 # A line of each test program: `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
 read -r passed failed < <(awk '/^test result:/ {

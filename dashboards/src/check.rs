@@ -1,0 +1,187 @@
+//! Asks a real Prometheus every query of every panel, variable and rule.
+//!
+//! A query passes if it is answered with at least one series, not too many, and with values that are numbers: at least one in
+//! each query, and none that is infinite. What needs a program that is not there is named, and never passed over in silence.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use crate::contract::{Exported, Source, asked};
+use crate::model::{Dashboard, Variable};
+use crate::prometheus::Prometheus;
+use crate::rules::{Group, Rule};
+
+/// Series that a query may have: more cannot be told apart in a graph.
+const SERIES_MAX: usize = 60;
+
+/// How it is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Over how many last seconds.
+    pub seconds: f64,
+    /// What stands for `$__rate_interval`, in seconds.
+    pub rate: u32,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Queries that passed.
+    pub passed: usize,
+    /// What failed, in words.
+    pub failures: Vec<String>,
+    /// What could not be asked, with the program that is not there.
+    pub absent: Vec<String>,
+}
+
+impl Report {
+    /// Writes it for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for absent in &self.absent {
+            let _ = writeln!(text, "no data    {absent}");
+        }
+        for failure in &self.failures {
+            let _ = writeln!(text, "FAILED     {failure}");
+        }
+        let _ = writeln!(
+            text,
+            "{} queries have data, {} failed, {} need a program that is not there",
+            self.passed,
+            self.failures.len(),
+            self.absent.len()
+        );
+        text
+    }
+}
+
+/// Checks.
+pub struct Check<'a> {
+    /// Whom to ask.
+    pub prometheus: &'a Prometheus,
+    /// What is exported.
+    pub exported: &'a Exported,
+    /// Programs that are not there, whose queries cannot have data.
+    pub without: &'a BTreeSet<Source>,
+    /// How to ask.
+    pub window: Window,
+}
+
+impl Check<'_> {
+    /// Asks everything.
+    ///
+    /// # Errors
+    /// If Prometheus cannot be reached, or a query is no `PromQL`.
+    pub async fn run(&self, dashboards: &[Dashboard], groups: &[Group]) -> Result<Report> {
+        let mut report = Report::default();
+        let now = self.prometheus.number("time()").await?.unwrap_or_default();
+        for dashboard in dashboards {
+            for variable in &dashboard.variables {
+                if let Variable::Label { name, series, label, .. } = variable {
+                    let values = self.prometheus.label_values(label, &self.filled(series)).await?;
+                    let what = format!("{}: variable {name}", dashboard.title);
+                    let fits = (1..=SERIES_MAX).contains(&values.len());
+                    report.note(fits, || format!("{what} has {} values", values.len()));
+                }
+            }
+            for panel in dashboard.rows.iter().flat_map(|row| &row.panels) {
+                for query in &panel.queries {
+                    let what = format!("{}: {}: {}", dashboard.title, panel.title, query.legend);
+                    match self.missing_source(&query.expression)? {
+                        Some(source) => report.absent.push(format!("{what}: {source:?} is not there")),
+                        None => {
+                            let fault = self.fault(&query.expression, now).await?;
+                            report.note(fault.is_none(), || format!("{what}: {}", fault.unwrap_or_default()));
+                        }
+                    }
+                }
+            }
+        }
+        for rule in groups.iter().flat_map(|group| &group.rules) {
+            self.rule(rule, now, &mut report).await?;
+        }
+        for evaluated in self.prometheus.rules().await? {
+            report.note(evaluated.health == "ok", || {
+                format!("rule {} is {}: {}", evaluated.name, evaluated.health, evaluated.error)
+            });
+        }
+        Ok(report)
+    }
+
+    /// What a rule records must be there; of an alert, which is mostly silent, every series that it asks for.
+    async fn rule(&self, rule: &Rule, now: f64, report: &mut Report) -> Result<()> {
+        let what = format!("rule {}", rule.name());
+        if let Some(source) = self.missing_source(&rule.expr)? {
+            report.absent.push(format!("{what}: {source:?} is not there"));
+            return Ok(());
+        }
+        if let Some(recorded) = &rule.record {
+            let fault = self.fault(recorded, now).await?;
+            report.note(fault.is_none(), || format!("{what}: {}", fault.unwrap_or_default()));
+            return Ok(());
+        }
+        for series in asked(&rule.expr)? {
+            let count = self.prometheus.number(&format!("count({})", series.selector)).await?;
+            report.note(count.is_some(), || format!("{what}: {} has no data", series.selector));
+        }
+        Ok(())
+    }
+
+    /// Returns the program that is not there and whose series a query asks for, if there is one.
+    fn missing_source(&self, expression: &str) -> Result<Option<Source>> {
+        let sources = asked(expression)?.into_iter().filter_map(|series| self.exported.source(&series.name));
+        // Where something stands in for what is not there, there is data all the same.
+        let stands_in = expression.contains("or vector(");
+        Ok(sources.filter(|source| !stands_in && self.without.contains(source)).min())
+    }
+
+    async fn fault(&self, expression: &str, now: f64) -> Result<Option<String>> {
+        let series = match self.prometheus.range(&self.filled(expression), now, self.window.seconds, 2.0).await {
+            Ok(series) => series,
+            Err(error) => return Ok(Some(format!("{error:#}"))),
+        };
+        if series.len() > SERIES_MAX {
+            return Ok(Some(format!("{} series", series.len())));
+        }
+        let values: Vec<f64> = series.iter().flat_map(|series| series.values()).collect();
+        if values.iter().any(|value| value.is_infinite()) {
+            return Ok(Some(format!("an infinite value: {}", self.filled(expression))));
+        }
+        if !values.iter().any(|value| value.is_finite()) {
+            return Ok(Some(format!("no data: {}", self.filled(expression))));
+        }
+        Ok(None)
+    }
+
+    /// Puts in what Grafana would.
+    fn filled(&self, expression: &str) -> String {
+        let range = format!("{}s", self.window.seconds);
+        let rate = format!("{}s", self.window.rate);
+        let variables = [
+            ("$__rate_interval", rate.as_str()),
+            ("$__range", &range),
+            ("$namespace", ".*"),
+            ("$job", ".+"),
+            ("$instance", ".+"),
+            ("$node", ".+"),
+            ("$business", ".+"),
+            ("$storage", ".+"),
+            ("$target", "0.7"),
+            ("$price", "0.04"),
+        ];
+        variables.into_iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
+    }
+}
+
+impl Report {
+    fn note(&mut self, passed: bool, failure: impl FnOnce() -> String) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failures.push(failure());
+        }
+    }
+}
