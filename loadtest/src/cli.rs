@@ -35,6 +35,12 @@ Ctrl-C ends the writing; what was promised is still waited for.")]
     Ledger(Ledger),
     /// Judge the files of a ledger again, without any service
     Judge(Judge),
+    /// Run the ledger over processes of its own while they are killed, stopped, cut off and set wrong
+    #[command(after_long_help = "\
+Examples:
+  countersign-loadtest chaos --seed 7 --duration 5m
+  countersign-loadtest chaos --seed 7 --duration 5m --plan")]
+    Chaos(Chaos),
 }
 
 /// A duration as people write it: `300ms`, `30s`, `5m`.
@@ -169,4 +175,48 @@ pub(crate) struct Judge {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What the pods keep their messages in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ChaosStore {
+    /// Three CQL nodes and six Valkey servers
+    Cql,
+    /// The embedded store of one pod
+    Embedded,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Chaos {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) traffic: Traffic,
+    /// How long faults are done
+    #[arg(long, value_name = "DURATION", default_value = "3m")]
+    pub(crate) duration: HumanDuration,
+    /// How long to wait, once all is well again, for what was promised
+    #[arg(long, value_name = "DURATION", default_value = "180s")]
+    pub(crate) drain: HumanDuration,
+    /// How long a delivery may take
+    #[arg(long, value_name = "DURATION", default_value = "120s")]
+    pub(crate) late: HumanDuration,
+    /// What the pods keep their messages in
+    #[arg(long, value_enum, default_value = "cql")]
+    pub(crate) store: ChaosStore,
+    /// Pods; the embedded store has one
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    pub(crate) pods: usize,
+    /// The service's program [default: beside this one]
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGND")]
+    pub(crate) countersignd: Option<PathBuf>,
+    /// The project's folder of scripts, which start the servers
+    #[arg(long, value_name = "FOLDER", default_value = "scripts")]
+    pub(crate) scripts: PathBuf,
+    /// Folder for logs, the ledger and the report [default: a new one under ./data/chaos]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Only print the plan
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
