@@ -1,5 +1,6 @@
 //! What `countersign-loadtest` understands.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use countersign_client::connection::{ServerUrl, Trust};
 use countersign_loadtest::ledger::Exit;
+use countersign_protocol::id::{OrganizationId, UserId};
 
 /// Shows that a Countersign service loses no message.
 #[derive(Debug, Parser)]
@@ -41,6 +43,13 @@ Examples:
   countersign-loadtest chaos --seed 7 --duration 5m
   countersign-loadtest chaos --seed 7 --duration 5m --plan")]
     Chaos(Chaos),
+    /// Write to oneself through the ingress, for ever, and export what becomes of it as metrics
+    #[command(after_long_help = "\
+Examples:
+  countersign-loadtest canary --url https://messages.example.org --organization … --user … --key canary.pgp
+  countersign-loadtest canary --url http://127.0.0.1:8080 --create
+The first run keeps who the canary is in its folder; later ones need --url alone.")]
+    Canary(Canary),
 }
 
 /// A duration as people write it: `300ms`, `30s`, `5m`.
@@ -219,4 +228,39 @@ pub(crate) struct Chaos {
     /// Only print the plan
     #[arg(long)]
     pub(crate) plan: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Canary {
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    /// The canary's organization
+    #[arg(long, value_name = "ID", requires_all = ["user", "key"])]
+    pub(crate) organization: Option<OrganizationId>,
+    /// The canary, a user of it whom its administrators have added. It needs two clients
+    #[arg(long, value_name = "ID", requires_all = ["organization", "key"])]
+    pub(crate) user: Option<UserId>,
+    /// File with the canary's secret key, without a passphrase
+    #[arg(long, value_name = "FILE", requires_all = ["organization", "user"])]
+    pub(crate) key: Option<PathBuf>,
+    /// Create an organization for the canary, as the super-administrators whose keys this tool has
+    #[arg(long, conflicts_with = "organization")]
+    pub(crate) create: bool,
+    /// Folder of what the canary must not forget: who it is, what is on its way
+    #[arg(long, value_name = "FOLDER", default_value = "data/canary")]
+    pub(crate) folder: PathBuf,
+    /// Address for /metrics and /livez
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
+    pub(crate) admin_listen: SocketAddr,
+    /// How often to send
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) every: HumanDuration,
+    /// How long a delivery may take
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) late: HumanDuration,
+    /// After how long a message is lost
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub(crate) lost_after: HumanDuration,
 }

@@ -63,7 +63,7 @@ impl Nodes {
         Ok(Self { script, folder: folder.to_owned(), proxies, own: true, held: Some((held, input)) })
     }
 
-    /// Puts a proxy before a server that is there: of one node, since that is how its clients find no other way to it.
+    /// Puts a proxy before a server that is there, of one node.
     ///
     /// # Errors
     /// If its folder does not say where it is.
@@ -71,7 +71,9 @@ impl Nodes {
         let address = std::fs::read_to_string(folder.join("address"))
             .with_context(|| format!("there is no CQL server in {}", folder.display()))?;
         let upstream: SocketAddr = address.trim().parse().context("a shared CQL server has one node")?;
-        let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 0)), upstream).await?;
+        // Clients take a node's address from what it says, and the port from what they were told: so the proxy has the
+        // same address and another port.
+        let proxy = Proxy::start(SocketAddr::new(upstream.ip(), 0), upstream).await?;
         let script = scripts.join("cql.sh");
         Ok(Self { script, folder: folder.to_owned(), proxies: vec![proxy], own: false, held: None })
     }

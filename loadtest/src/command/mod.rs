@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod canary;
 mod chaos;
 mod ledger;
 
@@ -20,6 +21,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit> {
         Command::Ledger(options) => ledger::run(options).await,
         Command::Judge(options) => ledger::judge_again(&options),
         Command::Chaos(options) => chaos::run(options).await,
+        Command::Canary(options) => canary::run(options).await,
     }
 }
 

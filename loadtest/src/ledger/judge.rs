@@ -110,7 +110,7 @@ fn look_at(reading: &Reading, address: &ClientAddress, facts: &Facts, verdict: &
             verdict.relisted += 1;
         }
     }
-    for (id, _) in &reading.unreadable {
+    for id in reading.unreadable.keys() {
         verdict.unreadable.add(*id, address, || "listed, and its content was not there".to_owned());
     }
     for (problem, _) in &reading.refused {
