@@ -14,7 +14,8 @@
 #
 # Nodes listen on addresses 127.x.y.N that no other cluster has, with port 9042. Clients log in as cassandra with the
 # password cassandra; TLS is offered on the same port. CQL_SYNC=periodic loses up to a second of confirmed writes when a
-# node is killed, and batch (the default) none. CQL_HEAP is the size of a node's heap (256M).
+# node is killed, and batch (the default) none. CQL_HEAP is the size of a node's heap (256M). With CQL_PROXIED=yes, node N
+# tells clients the address <DIR/public>.N, where a proxy of the caller's is to stand before <DIR/net>.N.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -23,10 +24,11 @@ version=$(sed -n 's|.*<version>\([0-9.]*\.[0-9]*\)</version>.*|\1|p' "$here/cql/
 lib=$cache/cassandra-$version
 heap=${CQL_HEAP:-256M}
 sync=${CQL_SYNC:-batch}
+proxied=${CQL_PROXIED:-}
 patience=240
 
 usage() {
-  sed -n '5,15s/^# \{0,1\}//p' "$0" >&2
+  sed -n '5,18s/^# \{0,1\}//p' "$0" >&2
   exit 64
 }
 
@@ -100,6 +102,8 @@ configure() {
   local token=$((-9223372036854775807 - 1 + (n - 1) * (9223372036854775807 / nodes * 2)))
   local commitlog="commitlog_sync: $sync"
   [[ $sync != periodic ]] || commitlog=$'commitlog_sync: periodic\ncommitlog_sync_period: 1000ms'
+  local told=$own
+  [[ ! -e $dir/public ]] || told=$(cat "$dir/public").$n
   cat >"$node/conf/cassandra.yaml" <<YAML
 cluster_name: test
 num_tokens: 1
@@ -113,6 +117,7 @@ seed_provider:
     parameters: [{seeds: "$seeds"}]
 listen_address: $own
 rpc_address: $own
+broadcast_rpc_address: $told
 storage_port: 7000
 ssl_storage_port: 7001
 start_native_transport: true
@@ -250,6 +255,8 @@ hold() {
     ! (exec 3<>"/dev/tcp/$net.1/9042") 2>/dev/null && ! (exec 3<>"/dev/tcp/127.0.0.1/$((jmx + 1))") 2>/dev/null && break
   done
   echo "$net" >"$dir/net"
+  # No other cluster's network ends like this one: they go up to 250.
+  [[ -z $proxied ]] || echo "127.$((RANDOM % 200 + 20)).$((RANDOM % 5 + 251))" >"$dir/public"
   echo "$jmx" >"$dir/jmx"
   certificates
   local n

@@ -6,11 +6,12 @@
 #
 # Options are valkey-server's, such as: --maxmemory 100mb. An @ stands for a second free port: 10000 above the first.
 # Writes a line `<port> <pid>` for each server, then `ready`, and runs until its standard input ends; then everything is
-# stopped and removed. So whatever starts it and ends, in whatever way, leaves nothing behind.
+# stopped and removed. So whatever starts it and ends, in whatever way, leaves nothing behind. A line
+# `start <port> [option value]…` on its standard input starts a server again that was killed, and is answered with its line.
 set -euo pipefail
 
 mode=${1:-}
-[[ $mode == single || $mode == cluster ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
+[[ $mode == single || $mode == cluster ]] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
 shift
 server=$(command -v valkey-server || command -v valkey-check-rdb) ||
   { echo "valkey-server is missing: scripts/install-packages.sh installs it." >&2 && exit 1; }
@@ -28,36 +29,44 @@ stop() {
 trap stop EXIT
 trap 'exit 1' INT TERM HUP
 
+# launch <port> [option value]…: starts a server in the port's folder, and sets pid. False if it ends at once.
+launch() {
+  local port=$1
+  shift
+  mkdir -p "$folder/$port"
+  (exec -a valkey-server "$server" --port "$port" --bind 127.0.0.1 --dir "$folder/$port" --save '' --appendonly no \
+    --maxmemory-policy noeviction --logfile log "${@/#@/$((port + 10000))}" </dev/null >/dev/null 2>&1) &
+  pid=$!
+  # Its end is nothing to write about.
+  disown "$pid"
+  while kill -0 "$pid" 2>/dev/null; do
+    [[ $(valkey-cli -p "$port" INFO server 2>/dev/null) != *"process_id:$pid"* ]] || return 0
+    sleep 0.02
+  done
+  return 1
+}
+
 # Starts a server on a port that is free, and the port 10000 above it too.
 start() {
   local port pid attempt
   for attempt in {1..50}; do
     port=$((20000 + RANDOM % 10000))
-    mkdir -p "$folder/$port"
-    (exec -a valkey-server "$server" --port "$port" --bind 127.0.0.1 --dir "$folder/$port" --save '' --appendonly no \
-      --maxmemory-policy noeviction --logfile log "${@/#@/$((port + 10000))}" </dev/null >/dev/null 2>&1) &
-    pid=$!
-    # Its end is nothing to write about.
-    disown "$pid"
-    while kill -0 "$pid" 2>/dev/null; do
-      if [[ $(valkey-cli -p "$port" INFO server 2>/dev/null) == *"process_id:$pid"* ]]; then
-        pids+=("$pid") ports+=("$port")
-        return
-      fi
-      sleep 0.02
-    done
+    if launch "$port" "$@"; then
+      pids+=("$pid") ports+=("$port")
+      return
+    fi
     rm -rf "${folder:?}/$port"
   done
   echo "no server could be started in $attempt attempts" >&2
   exit 1
 }
 
+options=("$@")
 if [[ $mode == single ]]; then
-  start "$@"
+  start "${options[@]}"
 else
-  for _ in {1..6}; do
-    start --cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 2000 "$@"
-  done
+  options=(--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 2000 "${options[@]}")
+  for _ in {1..6}; do start "${options[@]}"; done
   valkey-cli --cluster create "${ports[@]/#/127.0.0.1:}" --cluster-replicas 1 --cluster-yes >"$folder/create.log" 2>&1 ||
     { cat "$folder/create.log" >&2 && exit 1; }
   for port in "${ports[@]}"; do
@@ -67,4 +76,10 @@ else
 fi
 for index in "${!pids[@]}"; do echo "${ports[index]} ${pids[index]}"; done
 echo ready
-cat >/dev/null
+while read -r command port more; do
+  [[ $command == start ]] || continue
+  # shellcheck disable=SC2086 # options are words
+  launch "$port" "${options[@]}" $more || { echo "server $port could not be started again" >&2 && exit 1; }
+  for index in "${!ports[@]}"; do [[ ${ports[index]} != "$port" ]] || pids[index]=$pid; done
+  echo "$port $pid"
+done

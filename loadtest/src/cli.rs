@@ -1,5 +1,6 @@
 //! What `countersign-loadtest` understands.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use countersign_client::connection::{ServerUrl, Trust};
 use countersign_loadtest::ledger::Exit;
+use countersign_protocol::id::{OrganizationId, UserId};
 
 /// Shows that a Countersign service loses no message.
 #[derive(Debug, Parser)]
@@ -35,6 +37,19 @@ Ctrl-C ends the writing; what was promised is still waited for.")]
     Ledger(Ledger),
     /// Judge the files of a ledger again, without any service
     Judge(Judge),
+    /// Run the ledger over processes of its own while they are killed, stopped, cut off and set wrong
+    #[command(after_long_help = "\
+Examples:
+  countersign-loadtest chaos --seed 7 --duration 5m
+  countersign-loadtest chaos --seed 7 --duration 5m --plan")]
+    Chaos(Chaos),
+    /// Write to oneself through the ingress, for ever, and export what becomes of it as metrics
+    #[command(after_long_help = "\
+Examples:
+  countersign-loadtest canary --url https://messages.example.org --organization … --user … --key canary.pgp
+  countersign-loadtest canary --url http://127.0.0.1:8080 --create
+The first run keeps who the canary is in its folder; later ones need --url alone.")]
+    Canary(Canary),
 }
 
 /// A duration as people write it: `300ms`, `30s`, `5m`.
@@ -169,4 +184,83 @@ pub(crate) struct Judge {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What the pods keep their messages in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ChaosStore {
+    /// Three CQL nodes and six Valkey servers
+    Cql,
+    /// The embedded store of one pod
+    Embedded,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Chaos {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) traffic: Traffic,
+    /// How long faults are done
+    #[arg(long, value_name = "DURATION", default_value = "3m")]
+    pub(crate) duration: HumanDuration,
+    /// How long to wait, once all is well again, for what was promised
+    #[arg(long, value_name = "DURATION", default_value = "180s")]
+    pub(crate) drain: HumanDuration,
+    /// How long a delivery may take
+    #[arg(long, value_name = "DURATION", default_value = "120s")]
+    pub(crate) late: HumanDuration,
+    /// What the pods keep their messages in
+    #[arg(long, value_enum, default_value = "cql")]
+    pub(crate) store: ChaosStore,
+    /// Pods; the embedded store has one
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    pub(crate) pods: usize,
+    /// The service's program [default: beside this one]
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGND")]
+    pub(crate) countersignd: Option<PathBuf>,
+    /// The project's folder of scripts, which start the servers
+    #[arg(long, value_name = "FOLDER", default_value = "scripts")]
+    pub(crate) scripts: PathBuf,
+    /// Folder for logs, the ledger and the report [default: a new one under ./data/chaos]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Only print the plan
+    #[arg(long)]
+    pub(crate) plan: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Canary {
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    /// The canary's organization
+    #[arg(long, value_name = "ID", requires_all = ["user", "key"])]
+    pub(crate) organization: Option<OrganizationId>,
+    /// The canary, a user of it whom its administrators have added. It needs two clients
+    #[arg(long, value_name = "ID", requires_all = ["organization", "key"])]
+    pub(crate) user: Option<UserId>,
+    /// File with the canary's secret key, without a passphrase
+    #[arg(long, value_name = "FILE", requires_all = ["organization", "user"])]
+    pub(crate) key: Option<PathBuf>,
+    /// Create an organization for the canary, as the super-administrators whose keys this tool has
+    #[arg(long, conflicts_with = "organization")]
+    pub(crate) create: bool,
+    /// Folder of what the canary must not forget: who it is, what is on its way
+    #[arg(long, value_name = "FOLDER", default_value = "data/canary")]
+    pub(crate) folder: PathBuf,
+    /// Address for /metrics and /livez
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
+    pub(crate) admin_listen: SocketAddr,
+    /// How often to send
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) every: HumanDuration,
+    /// How long a delivery may take
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) late: HumanDuration,
+    /// After how long a message is lost
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub(crate) lost_after: HumanDuration,
 }

@@ -1,5 +1,7 @@
 //! The subcommands.
 
+mod canary;
+mod chaos;
 mod ledger;
 
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit> {
         Command::Setup(setup) => ledger::set_up(&setup),
         Command::Ledger(options) => ledger::run(options).await,
         Command::Judge(options) => ledger::judge_again(&options),
+        Command::Chaos(options) => chaos::run(options).await,
+        Command::Canary(options) => canary::run(options).await,
     }
 }
 
@@ -40,7 +44,8 @@ impl Keys {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what a command is for")]
+/// Writes a line to standard output. Whoever reads no further is not to be bothered.
 fn say(text: &str) {
-    println!("{text}");
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

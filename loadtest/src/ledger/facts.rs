@@ -30,8 +30,8 @@ pub struct Reading {
     pub confirmed: HashMap<MessageId, u64>,
     /// What was listed again.
     pub again: Vec<Again>,
-    /// What was listed and could not be read.
-    pub unreadable: Vec<(MessageId, u64)>,
+    /// What was listed and could not be read, and when that was first.
+    pub unreadable: BTreeMap<MessageId, u64>,
     /// Listings that were refused.
     pub refused: Vec<(String, u64)>,
 }
@@ -105,7 +105,9 @@ impl Facts {
                 }
             }
             ReadRecord::Again(again) => reading.again.push(again),
-            ReadRecord::Unreadable { id, at } => reading.unreadable.push((id, at)),
+            ReadRecord::Unreadable { id, at } => {
+                reading.unreadable.entry(id).or_insert(at);
+            }
             ReadRecord::Refused { problem, at } => reading.refused.push((problem, at)),
         }
     }

@@ -20,6 +20,9 @@ pub struct Terms {
 /// The problem that a writer answers with a later id.
 pub(super) const TOO_OLD: &str = "id-out-of-window";
 
+/// The longest time that is told apart, in milliseconds: a day.
+const LONGEST: u64 = 24 * 3_600_000;
+
 /// Compares what was promised with what is held.
 ///
 /// # Panics
@@ -27,7 +30,7 @@ pub(super) const TOO_OLD: &str = "id-out-of-window";
 #[must_use]
 pub fn judge(run: &RunRecord, facts: &Facts, terms: Terms) -> Verdict {
     let mut verdict = Verdict { torn: facts.torn, ..Verdict::default() };
-    let mut latency = Histogram::<u64>::new(3).expect("three significant digits are supported");
+    let mut latency = Histogram::<u64>::new_with_bounds(1, LONGEST, 3).expect("the bounds are in order");
     for promise in facts.promises.values() {
         count(promise, &mut verdict);
     }
@@ -107,7 +110,7 @@ fn look_at(reading: &Reading, address: &ClientAddress, facts: &Facts, verdict: &
             verdict.relisted += 1;
         }
     }
-    for (id, _) in &reading.unreadable {
+    for id in reading.unreadable.keys() {
         verdict.unreadable.add(*id, address, || "listed, and its content was not there".to_owned());
     }
     for (problem, _) in &reading.refused {
