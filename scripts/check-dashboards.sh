@@ -26,7 +26,7 @@ fi
 
 work=$(mktemp -d)
 mkfifo "$work/held"
-OBSERVE_STATE=$work/state OBSERVE_PODS=2 OBSERVE_STORE=cql OBSERVE_SCRAPE=1s OBSERVE_PROFILE=debug \
+OBSERVE_STATE=$work/state OBSERVE_PODS=2 OBSERVE_STORE=cql OBSERVE_SCRAPE=1s OBSERVE_PROFILE=debug OBSERVE_RATE=8 \
   COUNTERSIGN_SCYLLA_STATEMENT_TIMEOUT=1s COUNTERSIGN_VALKEY_TIMEOUT=500ms \
   scripts/observe.sh --held <"$work/held" >"$work/log" 2>&1 &
 observed=$!
@@ -56,6 +56,15 @@ strangers() {
   "${ask[@]}" "$url/$id/not-an-id/message" || true
   "${ask[@]}" -H "signature-input: $input" -H "signature: sig1=:$(head -c 32 /dev/urandom | base64):" "$url/$id/$id/message" || true
 }
+# New people: session keys, and changes of organizations.
+newcomers() {
+  until [[ -e $work/stop ]]; do
+    local folder=$work/newcomers/$RANDOM$RANDOM
+    "$binaries/countersign-loadtest" ledger "${pods[@]/#/--url=}" --rate 2 --duration 5s --folder "$folder" >"$work/newcomers.log" 2>&1 || true
+  done
+}
+newcomers &
+newcomers=$!
 began=$SECONDS
 next=12
 while ((SECONDS - began < seconds + 10)); do
@@ -69,6 +78,9 @@ while ((SECONDS - began < seconds + 10)); do
     scripts/cql.sh signal "$cql" 1 STOP; pause 3; scripts/cql.sh signal "$cql" 1 CONT
   fi
 done
+
+touch "$work/stop"
+wait "$newcomers" || true
 
 status=0
 "$binaries/countersign-dashboards" check "$prometheus" --seconds "$seconds" --rate "$rate" --without "$without" || status=1

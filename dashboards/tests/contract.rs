@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use countersign_dashboards::contract::{Exported, asked};
+use countersign_dashboards::contract::{Exported, Source, asked};
 use countersign_dashboards::model::{Dashboard, Panel, Variable};
 use countersign_dashboards::rules::{Group, Rule};
 use countersign_dashboards::{boards, generated, grafana, rules};
@@ -186,6 +186,17 @@ fn what_is_exported_is_looked_at() {
         let shown = metric.series_names().iter().any(|name| asked.contains(name));
         let excused = NOT_SHOWN.iter().any(|(name, _)| *name == metric.name);
         assert!(shown != excused, "{}: shown {shown}, and excused {excused}", metric.name);
+    }
+}
+
+#[test]
+fn what_is_asked_of_the_canary_is_declared_there() {
+    // Its own test holds that it exports what it declares.
+    let declared = std::fs::read_to_string(root().join("loadtest/src/canary/metrics.rs")).unwrap();
+    let exported = Exported::with_recorded(std::iter::empty());
+    for name in exported.series_of(Source::Canary) {
+        let metric = name.trim_end_matches("_bucket");
+        assert!(declared.contains(&format!("(\"{metric}\", ")), "the canary has no {metric}");
     }
 }
 

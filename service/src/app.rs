@@ -208,6 +208,7 @@ impl App {
         let refresh = move |metrics: &Metrics| {
             metrics.ready(state.check().is_ok());
             metrics.runtime(&runtime);
+            metrics.cpu();
             metrics.public_key_pool(pool.waiting(), pool.threads());
             for (class, in_work, limit) in admission.in_work() {
                 metrics.admitted(class, in_work, limit);

@@ -1,7 +1,5 @@
 //! The objectives of docs/slo.md, and how fast their budgets burn.
 
-use countersign_metrics::LOADTEST_LOST;
-
 use crate::model::{Dashboard, Panel, Row, Unit};
 use crate::query::{FLEET, scope};
 
@@ -57,7 +55,7 @@ pub(super) fn dashboard() -> Dashboard {
 fn row(objective: &Objective) -> Row {
     let Objective { title, errors, budget, left, burn } = *objective;
     let of = |window: &str| format!("avg({errors}{window}{{{FLEET}}})");
-    let mut burning = Panel::lines(Unit::Number, "Burn rate", burn).size(14, 9).digits(2);
+    let mut burning = Panel::lines(Unit::Number, "Burn rate", burn).size(14, 9).objective(14.4);
     for window in ["5m", "30m", "1h", "2h", "6h", "1d", "3d"] {
         burning = burning.ask(format!("{} / {budget}", of(window)), window);
     }
@@ -86,8 +84,11 @@ fn lost() -> Row {
     Row {
         title: "Lost: no message",
         panels: vec![
-            Panel::stat(Unit::Number, "Messages lost", "By the ledger of a load tester that runs against the service: what was answered 201 and is not where it should be. One is an incident. Without a load tester there is no data here; stragglers and lost hints on the delivery dashboard are the early signs.")
-                .ask(format!("max({}) or vector(0)", LOADTEST_LOST.name), "lost")
+            Panel::stat(Unit::Number, "Messages lost in 30 days",
+                "By the canary, which writes to itself through the service all the time: messages that were answered 201 and did \
+                 not come back in time. One is an incident.",
+            )
+            .ask("sum(increase(countersign_canary_lost_total[30d]))", "lost")
                 .bad_above(0.5, 1.0)
                 .digits(0)
                 .size(8, 5),
