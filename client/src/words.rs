@@ -102,3 +102,12 @@ pub fn signatures(entry: &LogEntry, known: &Organization, others: &[Certificate]
         entry.signatures.iter().map(describe).collect()
     }
 }
+
+/// Says that messages may be missing, since a device was away for too long.
+#[must_use]
+pub fn gap(from: &str) -> String {
+    format!(
+        "this device was away for longer than the server keeps messages: some that were sent to you from {from} on may be \
+         missing here; ask their senders"
+    )
+}

@@ -119,6 +119,23 @@ pub const STRAGGLERS: Metric = counter(
     "Messages found behind last known good: the inconsistent window is too short for this cluster.",
 );
 
+/// Items that left retention.
+pub const ITEMS_SETTLED: Metric = counter(
+    "countersign_items_settled_total",
+    "items",
+    &[label("fate", &["fetched", "unfetched"])],
+    "Items that left retention, once for each client of their recipient: fetched by it, or unfetched. Counted at the \
+     client's first complete listing in each slot of four hours, so a client that never comes back counts nothing.",
+);
+
+/// Gaps.
+pub const GAPS_TOLD: Metric = counter(
+    "countersign_gaps_told_total",
+    "listings",
+    &[],
+    "Listings that told a client that it was away for longer than retention and may have missed messages.",
+);
+
 /// Lost hints.
 pub const HINTS_LOST: Metric = counter(
     "countersign_hints_lost_total",

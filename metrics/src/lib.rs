@@ -141,6 +141,8 @@ pub const SERVICE: &[&Metric] = &[
     &LAST_KNOWN_GOOD_AGE,
     &DERIVATIONS,
     &RECONCILIATIONS,
+    &ITEMS_SETTLED,
+    &GAPS_TOLD,
     &STRAGGLERS,
     &HINTS_LOST,
     &BUILD_INFO,

@@ -125,6 +125,9 @@ pub struct Listing {
     pub messages: Vec<Item>,
     /// Whether there is more than this.
     pub more: bool,
+    /// The time, in RFC 3339, from which the client may have missed messages: it was away for longer than they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<String>,
 }
 
 /// Body of `POST …/fetched`: the messages that the client now holds.

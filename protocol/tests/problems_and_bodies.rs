@@ -168,7 +168,7 @@ proptest! {
         let id = MESSAGE.parse().unwrap();
         let item = |size| Item { id, kind: ItemKind::Receipt, from: USER.parse().unwrap(), of: Some(id), size };
         let fetched = Fetched { messages: vec![id; sizes.len()] };
-        let listing = Listing { messages: sizes.into_iter().map(item).collect(), more };
+        let listing = Listing { messages: sizes.into_iter().map(item).collect(), more, gap: None };
         prop_assert_eq!(&serde_json::from_str::<Listing>(&serde_json::to_string(&listing).unwrap()).unwrap(), &listing);
         prop_assert_eq!(&serde_json::from_str::<Fetched>(&serde_json::to_string(&fetched).unwrap()).unwrap(), &fetched);
     }

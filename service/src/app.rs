@@ -108,6 +108,7 @@ impl App {
         .observed_by(Arc::clone(&metrics) as _);
         let delivery = Delivery::new(
             Arc::clone(&store.mailbox),
+            Arc::clone(&store.registry),
             Arc::clone(&ephemeral),
             Arc::clone(&clock),
             Arc::clone(&metrics) as _,

@@ -3,6 +3,8 @@
 //! Invariants: a content is on the disk before the server is told that this client holds it. Ended at any point, the next
 //! run finds it listed again, and what is here already is confirmed and not shown twice.
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
 use countersign_protocol::body::{Fetched, Item, ItemKind, Listing};
 use countersign_protocol::message_id::MessageId;
@@ -33,6 +35,9 @@ pub struct SyncReport {
     pub receipts: usize,
     /// How many receipts were sent.
     pub acknowledged: usize,
+    /// From when on messages may be missing here: this device was away for longer than the server keeps them. None if
+    /// nothing can be missing.
+    pub gap: Option<String>,
     /// What the server did that it must not do. Everything else was done all the same.
     pub refused: Vec<Refused>,
 }
@@ -45,6 +50,8 @@ struct Summary<'a> {
     arrived: &'a [MessageNumber],
     receipts: usize,
     acknowledged: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<&'a str>,
     refused: Vec<i64>,
 }
 
@@ -52,8 +59,8 @@ impl Serialize for SyncReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let refused = self.refused.iter().map(|refused| refused.evidence).collect();
         let Self { log, outbox, arrived, receipts, acknowledged, .. } = self;
-        let (receipts, acknowledged) = (*receipts, *acknowledged);
-        Summary { log, outbox, arrived, receipts, acknowledged, refused }.serialize(serializer)
+        let (receipts, acknowledged, gap) = (*receipts, *acknowledged, self.gap.as_deref());
+        Summary { log, outbox, arrived, receipts, acknowledged, gap, refused }.serialize(serializer)
     }
 }
 
@@ -70,6 +77,7 @@ impl Account {
         let mut before: Option<Vec<MessageId>> = None;
         loop {
             let listing = self.list(None).await?;
+            report.gap = report.gap.take().or_else(|| listing.gap.clone());
             let ids: Vec<MessageId> = listing.messages.iter().map(|item| item.id).collect();
             // What is refused stays listed: a page that is the same again brings nothing new.
             if ids.is_empty() || before.as_ref() == Some(&ids) {
@@ -90,7 +98,16 @@ impl Account {
     pub(super) async fn list(&self, wait: Option<u64>) -> Result<Listing> {
         let target = format!("{}/message?limit={PAGE}", self.user_path());
         let call = Call { wait, ..Call::get(target) };
-        json(&self.server.call(&call, &*self.certificate()?).await?)
+        let listing: Listing = json(&self.server.call(&call, &*self.certificate()?).await?)?;
+        if let Some(gap) = &listing.gap {
+            // The server says it again for some hours.
+            let mut told = self.told_gap.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.as_ref() != Some(gap) {
+                self.emit(Event::Gap(gap.clone()));
+                *told = Some(gap.clone());
+            }
+        }
+        Ok(listing)
     }
 
     /// Tells whether a listing has anything that is not here and was not refused before.

@@ -18,7 +18,7 @@ mod people;
 mod receipts;
 mod watch;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use countersign_protocol::id::{ClientId, OrganizationId, UserId};
 use countersign_protocol::openpgp::Certificate;
@@ -74,6 +74,8 @@ pub enum Event {
     Changed(MessageNumber),
     /// The organization changed.
     LogExtended(LogUpdate),
+    /// This device was away for longer than the server keeps messages: from this time on some may be missing.
+    Gap(String),
     /// The server did what it must not do.
     Refused(Box<Refused>),
     /// The server answers, or does not.
@@ -112,6 +114,8 @@ pub struct Account {
     server: Server,
     environment: Environment,
     events: broadcast::Sender<Event>,
+    /// What whoever looks on was told of last.
+    told_gap: Mutex<Option<String>>,
 }
 
 impl Account {
@@ -153,7 +157,16 @@ impl Account {
         });
         let (events, _) = broadcast::channel(1024);
         let log = RwLock::new(Arc::new(log));
-        Ok(Self { profile: profile.clone(), store, membership, log, server, environment, events })
+        Ok(Self {
+            profile: profile.clone(),
+            store,
+            membership,
+            log,
+            server,
+            environment,
+            events,
+            told_gap: Mutex::default(),
+        })
     }
 
     /// Returns the profile.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use countersign_client::account::{self, Body, Draft, Environment, Progress};
 use countersign_client::change::ChangeDraft;
 use countersign_client::store::MessageNumber;
-use countersign_client::{Account, Error, Refused};
+use countersign_client::{Account, Error, Refused, words};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
@@ -409,6 +409,7 @@ fn translated(event: account::Event) -> Event {
     match event {
         account::Event::Arrived(_) | account::Event::Changed(_) => Event::StoreChanged,
         account::Event::LogExtended(update) => Event::LogExtended(update.entries),
+        account::Event::Gap(from) => Event::Told(Notice::bad(words::gap(&printed(&from)))),
         account::Event::Refused(refused) => {
             let Refused { evidence, what } = *refused;
             let details = what.details.iter().map(|detail| printed(detail)).collect();

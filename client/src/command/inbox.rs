@@ -4,7 +4,7 @@ use countersign_client::account::{Person, SyncReport};
 use countersign_client::envelope::{CHANGE, ConversationId, TEXT};
 use countersign_client::store::{MessageState, StoredMessage};
 use countersign_client::words::printable;
-use countersign_client::{Account, Error};
+use countersign_client::{Account, Error, words};
 use serde_json::{Value, json};
 
 use super::{Context, Ended};
@@ -45,6 +45,9 @@ pub(super) async fn run(context: &Context, inbox: &Inbox) -> Ended {
         for message in &messages {
             output.line(&line(&account, message));
         }
+    }
+    if let Some(from) = report.gap.as_deref().filter(|_| !output.is_json()) {
+        output.warn(&words::gap(from));
     }
     for refused in &report.refused {
         if !output.is_json() {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use countersign_client::account::{Event, LogUpdate};
 use countersign_client::store::{MessageNumber, MessageState, StoredMessage};
-use countersign_client::{Account, Error};
+use countersign_client::{Account, Error, words};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -40,6 +40,7 @@ pub(super) async fn run(context: &Context, watch: &Watch) -> Ended {
                 }
                 Ok(Event::LogExtended(update)) => log_lines(output, &update),
                 Ok(Event::Refused(refused)) => output.refused(&refused),
+                Ok(Event::Gap(from)) => output.warn(&words::gap(&from)),
                 Ok(Event::Online(false)) => output.warn("the server cannot be reached; trying again"),
                 Ok(Event::Changed(_) | Event::Online(true) | Event::Progress { .. }) | Err(RecvError::Closed) => {}
             },

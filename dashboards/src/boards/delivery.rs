@@ -1,8 +1,8 @@
 //! Whether every message arrives, and when.
 
 use countersign_metrics::{
-    ADMITTED, DELIVERIES_ACCEPTED, DELIVERY_LAG, DERIVATIONS, FULL_MERGES, HINTS_LOST, ITEMS_CONFIRMED,
-    ITEMS_EXPIRING, ITEMS_LISTED, LAST_KNOWN_GOOD_AGE, LISTINGS, LISTINGS_EMPTY, MESSAGES_ACCEPTED,
+    ADMITTED, DELIVERIES_ACCEPTED, DELIVERY_LAG, DERIVATIONS, FULL_MERGES, GAPS_TOLD, HINTS_LOST, ITEMS_CONFIRMED,
+    ITEMS_EXPIRING, ITEMS_LISTED, ITEMS_SETTLED, LAST_KNOWN_GOOD_AGE, LISTINGS, LISTINGS_EMPTY, MESSAGES_ACCEPTED,
     MESSAGES_ACKNOWLEDGED, MESSAGES_READ, RECONCILIATIONS, STRAGGLERS,
 };
 
@@ -134,6 +134,10 @@ fn algorithm() -> Row {
             Panel::lines(Unit::PerSecond, "Stragglers and items that expire", "Both should be nothing, always.")
                 .ask(rate(&STRAGGLERS, "", ""), "stragglers")
                 .ask(rate(&ITEMS_EXPIRING, "", ""), "about to expire unfetched"),
+            Panel::lines(Unit::PerSecond, "Left retention", "Items that left retention, for each client of their recipient. Unfetched: the client is registered and did not come for them. In the long run what is accepted, times the clients of a user, is what is fetched and unfetched here.")
+                .ask(rate(&ITEMS_SETTLED, r#"fate="fetched""#, ""), "fetched")
+                .ask(rate(&ITEMS_SETTLED, r#"fate="unfetched""#, ""), "unfetched")
+                .ask(rate(&GAPS_TOLD, "", ""), "told of a gap"),
             Panel::lines(Unit::PerSecond, "Hints lost", "Arrivals and hints that did not reach Valkey. Messages are then late, never lost.")
                 .ask(rate(&HINTS_LOST, "", ""), "hints"),
         ],

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_protocol::body::Listing;
 use countersign_protocol::limits::Limits;
+use countersign_protocol::time::UnixMicros;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::authenticate::{SessionOf, refused};
@@ -33,7 +34,8 @@ impl ApiParts {
             self.sessions.still_in_force(&request.caller).await.map_err(refused)?;
         }
 
-        let mut response = json(StatusCode::OK, &Listing { messages: new.items, more: new.more });
+        let gap = new.gap.map(|gap| UnixMicros::from(gap).to_string());
+        let mut response = json(StatusCode::OK, &Listing { messages: new.items, more: new.more, gap });
         if let Some(wait) = wait
             && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
         {

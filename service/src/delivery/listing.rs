@@ -18,6 +18,7 @@ use countersign_protocol::message_id::MessageId;
 use countersign_protocol::time::UnixMillis;
 
 use super::arrivals::{self, AfterMerge};
+use super::presence::Settled;
 use crate::ephemeral::{ListingHints, ListingState, MarkMove};
 #[cfg(test)]
 use crate::simulation::broken::Broken;
@@ -28,6 +29,8 @@ use crate::store::{IdRange, Mailbox, StoreError};
 const PAGE_MIN: usize = 64;
 /// Rows that one read of the store asks for, at most.
 const PAGE_MAX: usize = 1_000;
+/// Unfetched items that are counted, at most: a client that leaves more behind is not there at all.
+const COUNTED_MAX: usize = 1_000_000;
 
 /// The times that a listing is computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,8 +190,24 @@ async fn full_merge(
     Ok((listed, merge.sought_and_fetched))
 }
 
+/// Counts what a client has fetched of a range, and what it has not. Ends when `enough` unfetched items are found.
+///
+/// # Errors
+/// [`StoreError`] of a read.
+pub(super) async fn count(
+    mailbox: &dyn Mailbox,
+    client: &ClientAddress,
+    range: IdRange,
+    enough: usize,
+) -> Result<Settled, StoreError> {
+    let merge = merge(mailbox, client, range, enough.min(COUNTED_MAX), &HashSet::new()).await?;
+    Ok(Settled { fetched: merge.fetched, unfetched: merge.items.len() as u64 })
+}
+
 struct Merge {
     items: Vec<Item>,
+    /// How many items the client has fetched, of those that were read.
+    fetched: u64,
     more: bool,
     last_fetched_before: Option<MessageId>,
     #[cfg(test)]
@@ -236,6 +255,7 @@ async fn merge(
     let mut fetched = FetchedStream { client, range, page, ids: Vec::new().into_iter(), next: None, done: false };
     let mut merge = Merge {
         items: Vec::new(),
+        fetched: 0,
         more: false,
         last_fetched_before: None,
         #[cfg(test)]
@@ -258,6 +278,7 @@ async fn merge(
         }
         for item in items {
             if fetched.contains(mailbox, &item.id).await? {
+                merge.fetched += 1;
                 #[cfg(test)]
                 merge.newest_fetched.replace(item.id);
                 if merge.items.is_empty() {

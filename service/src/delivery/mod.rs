@@ -10,10 +10,13 @@
 
 mod arrivals;
 pub mod listing;
+mod presence;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_arrivals;
+#[cfg(test)]
+mod tests_of_presence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +37,10 @@ use crate::coalesce::{Flights, Joined};
 use crate::ephemeral::{Ephemeral, EphemeralError, Learned, ListingState, SessionId};
 #[cfg(test)]
 use crate::simulation::broken::Broken;
-use crate::store::{Mailbox, StoreError, StoredMessage};
+use crate::store::{Mailbox, Registry, StoreError, StoredMessage};
 use listing::{Listed, ListingTimes};
+pub use presence::Settled;
+use presence::{Looked, Slots};
 
 /// Hints that may be on their way to the ephemeral store at once, after their request's answer. Beyond it they are
 /// dropped: a message then arrives for its recipients with their next full merge.
@@ -86,6 +91,8 @@ pub struct NewMessages {
     pub items: Vec<Item>,
     /// Whether there are more.
     pub more: bool,
+    /// The time from which the client may have missed messages, if it was away for longer than retention.
+    pub gap: Option<UnixMillis>,
 }
 
 /// A listing that a client asks for.
@@ -123,6 +130,12 @@ pub trait DeliveryObserver: Send + Sync {
     /// A recipient acknowledged a message.
     fn acknowledged(&self) {}
 
+    /// A client was told that it may have missed messages.
+    fn gap_told(&self) {}
+
+    /// Items of a client's have left retention.
+    fn settled(&self, _settled: Settled) {}
+
     /// A hint was lost on its way to the ephemeral store: an arrival, or what a listing learned.
     fn hint_lost(&self) {}
 }
@@ -144,6 +157,8 @@ pub struct DeliverySettings {
 #[derive(Clone)]
 pub struct Delivery {
     mailbox: Arc<dyn Mailbox>,
+    /// Where it stands since when a client is registered.
+    registry: Arc<dyn Registry>,
     ephemeral: Arc<dyn Ephemeral>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn DeliveryObserver>,
@@ -162,6 +177,7 @@ impl Delivery {
     #[must_use]
     pub fn new(
         mailbox: Arc<dyn Mailbox>,
+        registry: Arc<dyn Registry>,
         ephemeral: Arc<dyn Ephemeral>,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn DeliveryObserver>,
@@ -170,7 +186,7 @@ impl Delivery {
     ) -> Self {
         let hints = Arc::new(Semaphore::new(HINTS_UNDER_WAY));
         let settings = Arc::new(settings);
-        Self { mailbox, ephemeral, clock, observer, settings, tasks, hints, reads: Flights::default() }
+        Self { mailbox, registry, ephemeral, clock, observer, settings, tasks, hints, reads: Flights::default() }
     }
 
     /// Sends a message. A repeat with the same id stores nothing twice.
@@ -249,12 +265,16 @@ impl Delivery {
         if wait.is_none() || !new.items.is_empty() {
             return Ok(new);
         }
+        // It is not what the client waits for, but is told with whatever it gets.
+        let mut gap = new.gap;
         let mut wake_up = self.ephemeral.wake_up(client.organization, client.user).await?;
         tokio::pin!(enough, patience);
         loop {
             // After it has subscribed, so nothing can arrive unnoticed in between.
             let state = self.ephemeral.listing_state(&client, session).await?.ok_or(DeliveryError::SessionEnded)?;
-            let new = self.list_once(&client, session, &state, limit).await?;
+            let mut new = self.list_once(&client, session, &state, limit).await?;
+            gap = gap.or(new.gap);
+            new.gap = gap;
             if !new.items.is_empty() {
                 let now = self.clock.now_millis();
                 new.items.iter().for_each(|item| self.observer.arrived(now.since(item.id.time())));
@@ -325,7 +345,7 @@ impl Delivery {
         self.observer.accepted(message.kind, message.recipients.len());
         let (ephemeral, now) = (Arc::clone(&self.ephemeral), self.clock.now());
         let (organization, recipients, item) = (message.organization, message.recipients.clone(), message.item());
-        self.hint(async move { ephemeral.arrived(organization, &recipients, &item, now).await });
+        self.hint(async move { Ok(ephemeral.arrived(organization, &recipients, &item, now).await?) });
         Ok(())
     }
 
@@ -345,31 +365,84 @@ impl Delivery {
             reconcile_interval: settings.reconcile_interval.mul_f64(0.75 + 0.5 * place_of(client)),
             merge_interval: settings.merge_interval.mul_f64(0.5 + 0.5 * place_of(client)),
         };
-        let listed = listing::list(&*self.mailbox, client, state, limit, &times).await?;
+        let slots = Slots::of(&times);
+        let look = async {
+            // Otherwise a full merge is remembered, so the client was here a moment ago.
+            let unknown = state.hints.merged.is_none_or(|merged| slots.is_long_ago(merged));
+            if unknown { presence::look(&*self.mailbox, client, slots).await.map(Some) } else { Ok(None) }
+        };
+        let (listed, looked) =
+            futures_util::future::join(listing::list(&*self.mailbox, client, state, limit, &times), look).await;
+        let (mut listed, looked) = (listed?, looked?);
+        let gap = match &looked {
+            Some(looked) => presence::gap(looked, &*self.mailbox, &*self.registry, client).await?,
+            None => None,
+        };
         self.observer.listed(&listed);
+        if gap.is_some() {
+            self.observer.gap_told();
+        }
         #[cfg(test)]
         if Broken::ConfirmedOnListing.is_on() {
             let ids: Vec<MessageId> = listed.items.iter().map(|item| item.id).collect();
             self.mailbox.add_fetched(client, &ids).await?;
         }
+        let present = self.present(&mut listed, state, looked, gap, slots);
         let (ephemeral, client) = (Arc::clone(&self.ephemeral), *client);
         let mut learned = Learned { hints: listed.hints, mark: listed.mark };
+        if let Some(present) = present {
+            self.note(client, slots, present);
+        }
         if let Some(fetched) = listed.look_again {
             let items = listed.items.clone();
             self.hint(async move {
                 let state = ephemeral.listing_state(&client, session).await?.unwrap_or_default();
                 let look = |arrivals| arrivals::mark_after_merge(arrivals, &items, listed.more, &fetched);
                 learned.mark = state.arrivals.as_ref().and_then(look);
-                ephemeral.remember(&client, &learned).await
+                Ok(ephemeral.remember(&client, &learned).await?)
             });
         } else if state.hints.max(learned.hints) != state.hints || learned.mark.is_some() {
-            self.hint(async move { ephemeral.remember(&client, &learned).await });
+            self.hint(async move { Ok(ephemeral.remember(&client, &learned).await?) });
         }
-        Ok(NewMessages { items: listed.items, more: listed.more })
+        Ok(NewMessages { items: listed.items, more: listed.more, gap })
     }
 
-    /// Sends a hint to the ephemeral store, and lets nobody wait for it.
-    fn hint(&self, hint: impl Future<Output = Result<(), EphemeralError>> + Send + 'static) {
+    /// Decides which mark of presence a listing leaves. While a client is being told of a gap, no full merge of its is
+    /// remembered, so that each listing looks again: an answer may be lost, so it is told until it lists in a later slot.
+    fn present(
+        &self,
+        listed: &mut Listed,
+        state: &ListingState,
+        looked: Option<Looked>,
+        gap: Option<UnixMillis>,
+        slots: Slots,
+    ) -> Option<Presence> {
+        if gap.is_some() && !looked.is_some_and(|looked| looked.told_before) {
+            listed.hints.merged = None;
+            return Some(Presence { mark: slots.told(), since: None });
+        }
+        let now = listed.hints.merged.filter(|_| !listed.more)?;
+        let before = state.hints.merged;
+        before.is_none_or(|before| slots.differ(before, now)).then(|| {
+            let since = before.or_else(|| looked.and_then(|looked| looked.present));
+            Presence { mark: slots.present(), since }
+        })
+    }
+
+    /// Writes a mark of presence down, and counts what has left retention since the one before.
+    fn note(&self, client: ClientAddress, slots: Slots, presence: Presence) {
+        let (mailbox, observer) = (Arc::clone(&self.mailbox), Arc::clone(&self.observer));
+        self.hint(async move {
+            mailbox.add_fetched(&client, &[presence.mark]).await?;
+            if let Some(since) = presence.since {
+                observer.settled(presence::settle(&*mailbox, &client, slots, since).await?);
+            }
+            Ok(())
+        });
+    }
+
+    /// Does what no answer waits for: a hint to the ephemeral store, mostly.
+    fn hint(&self, hint: impl Future<Output = Result<(), DeliveryError>> + Send + 'static) {
         let observer = Arc::clone(&self.observer);
         let Ok(permit) = Arc::clone(&self.hints).try_acquire_owned() else {
             observer.hint_lost();
@@ -410,6 +483,13 @@ impl Delivery {
     fn latest(&self) -> UnixMillis {
         self.clock.now_millis().plus(self.settings.limits.message_id_ahead * 2)
     }
+}
+
+/// What a listing leaves behind.
+struct Presence {
+    mark: MessageId,
+    /// When the one before was, if that is known.
+    since: Option<UnixMillis>,
 }
 
 /// Spreads what the clients do from time to time: each has its own place in `[0, 1)`.

@@ -279,6 +279,7 @@ async fn world() -> World {
     };
     let delivery = Delivery::new(
         memory::open().mailbox,
+        memory::open().registry,
         Arc::clone(&ephemeral) as Arc<dyn Ephemeral>,
         Arc::clone(&clock) as Arc<dyn Clock>,
         Arc::new(Silent),

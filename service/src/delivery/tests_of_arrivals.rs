@@ -195,6 +195,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(NOW));
         let delivery = Delivery::new(
             Arc::clone(&mailbox) as Arc<dyn Mailbox>,
+            crate::store::memory::open().registry,
             Arc::clone(&ephemeral) as Arc<dyn Ephemeral>,
             Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::new(Silent),
@@ -245,7 +246,8 @@ impl World {
 async fn a_check_reads_nothing_a_listing_with_news_reads_points_and_a_merge_reads_ranges() {
     let mut world = World::new().await;
     assert!(world.ids().await.is_empty());
-    assert_eq!(world.mailbox.reads(), ["items", "fetched"], "the first listing is a full merge");
+    let merge = ["items", "fetched", "fetched_among", "fetched_among"];
+    assert_eq!(world.mailbox.reads(), merge, "the first listing is a full merge, and looks whether the client was here");
 
     for _ in 0..10 {
         assert!(world.ids().await.is_empty());

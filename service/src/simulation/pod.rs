@@ -158,7 +158,7 @@ impl Pod {
         );
         let sessions = Sessions::new(
             authority.clone(),
-            registry,
+            Arc::clone(&registry),
             Arc::clone(&ephemeral),
             PublicKeyPool::inline(),
             Arc::clone(&dyn_clock),
@@ -168,6 +168,7 @@ impl Pod {
         let background = TaskTracker::new();
         let delivery = Delivery::new(
             Arc::clone(&backstage.mailbox) as Arc<dyn Mailbox>,
+            Arc::clone(&registry),
             ephemeral,
             dyn_clock,
             Arc::new(Silent),

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod scylla;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -222,8 +223,12 @@ impl IdRange {
     }
 }
 
+/// How much longer than retention rows stay at least: so that no clock's skew and no late delivery takes one early, and
+/// that it can be told whether one expired unseen.
+pub const KEPT_LONGER: Duration = Duration::from_secs(86_400);
+
 /// Messages, and what each client has fetched. Nothing is ever deleted but by retention: a row is there at least
-/// until its id's time plus the retention, and its disk space is free at most a day and a sweep later.
+/// until its id's time plus the retention and [`KEPT_LONGER`], and its disk space is free at most a day and a sweep later.
 #[async_trait]
 pub trait Mailbox: Send + Sync {
     /// Stores a message: its content first, then a row in the mailbox of each recipient. Whoever sees a row can read

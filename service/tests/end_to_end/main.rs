@@ -12,6 +12,7 @@ mod support;
 mod cluster;
 mod conversation;
 mod crash;
+mod gap;
 mod hostile;
 mod lifecycle;
 mod limits;

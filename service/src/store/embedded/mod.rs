@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Store, StoreError};
+use super::{KEPT_LONGER, Store, StoreError};
 use crate::clock::Clock;
 pub use journal::JournalError;
 pub use mailbox::OpenError;
@@ -67,7 +67,7 @@ pub fn open(
     })?;
     let (registry, registry_thread) = registry::open(&directory.join("registry.redb"))?;
     let oldest: Arc<dyn Fn() -> Day + Send + Sync> =
-        Arc::new(move || Day::of(clock.now_millis().minus(settings.retention)));
+        Arc::new(move || Day::of(clock.now_millis().minus(settings.retention + KEPT_LONGER)));
     let (mailbox, tables, threads) = mailbox::open(directory, Arc::clone(&oldest))?;
     // The names of new files must outlive a loss of power too.
     journal::sync_directory(directory)?;

@@ -15,7 +15,7 @@ use super::rows::{Id, ItemColumns, day, item, kind_number, kind_of, limit as row
 use super::session::Live;
 use super::statements::StatementName;
 use super::{Connection, MAILBOX_AHEAD};
-use crate::store::{IdRange, Mailbox, StoreError, StoredMessage};
+use crate::store::{IdRange, KEPT_LONGER, Mailbox, StoreError, StoredMessage};
 
 /// Rows that are written at once for one message. A message has 100 recipients by default: one trip.
 const FAN_OUT: usize = 128;
@@ -39,7 +39,7 @@ impl ScyllaMailbox {
     fn days(&self, range: IdRange) -> std::ops::RangeInclusive<i32> {
         let (first, last) = range.times();
         let now = self.connection.clock.now_millis();
-        let oldest = now.minus(self.connection.retention).minus(super::rows::MARGIN);
+        let oldest = now.minus(self.connection.retention).minus(KEPT_LONGER);
         day(first.max(oldest))..=day(last.min(now.plus(MAILBOX_AHEAD)))
     }
 

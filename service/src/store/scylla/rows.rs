@@ -16,12 +16,10 @@ use scylla::serialize::SerializationError;
 use scylla::serialize::value::SerializeValue;
 use scylla::serialize::writers::{CellWriter, WrittenCellProof};
 
-use crate::store::StoreError;
+use crate::store::{KEPT_LONGER, StoreError};
 
 /// Milliseconds of a day.
 const DAY: u64 = 24 * 60 * 60 * 1_000;
-/// How much longer than retention a row lives, so that no clock's skew and no late delivery takes it early.
-pub(super) const MARGIN: Duration = Duration::from_secs(86_400);
 /// The shortest time to live, for what is older than retention already.
 const TTL_MIN: u64 = 3_600;
 /// The longest that servers accept: 20 years.
@@ -122,7 +120,7 @@ pub(super) fn limit(rows: usize) -> i32 {
 
 /// Returns the seconds that a row with this id is to live from now on.
 pub(super) fn time_to_live(id: &MessageId, now: UnixMillis, retention: Duration) -> i32 {
-    let end = id.time().plus(retention + MARGIN);
+    let end = id.time().plus(retention + KEPT_LONGER);
     let seconds = (end.since(now).as_secs()).clamp(TTL_MIN, TTL_MAX_SECONDS);
     i32::try_from(seconds).expect("twenty years are fewer seconds")
 }

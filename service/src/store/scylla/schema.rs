@@ -19,9 +19,9 @@ use scylla::statement::unprepared::Statement;
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
-use super::rows::MARGIN;
 use super::settings::{Keyspace, Replication, ScyllaSettings, Tablets};
 use crate::clock::Clock;
+use crate::store::KEPT_LONGER;
 
 /// The version that this program needs.
 pub const VERSION: i32 = match MIGRATIONS.last() {
@@ -155,7 +155,7 @@ fn tables(parameters: &Parameters) -> Vec<Step> {
 
 /// Options of a table whose rows expire: windows of whole days, or of hours where retention is short.
 fn expiry(retention: Duration) -> String {
-    let lifetime = retention + MARGIN;
+    let lifetime = retention + KEPT_LONGER;
     let hours = lifetime.as_secs().div_ceil(3_600);
     let (size, unit) = if hours >= 10 * 24 {
         (hours.div_ceil(24).div_ceil(WINDOWS), "DAYS")

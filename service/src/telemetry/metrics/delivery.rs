@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use countersign_metrics::{
-    DELIVERIES_ACCEPTED, DELIVERY_LAG, DERIVATIONS, FULL_MERGES, HINTS_LOST, ITEMS_CONFIRMED, ITEMS_EXPIRING,
-    ITEMS_LISTED, LAST_KNOWN_GOOD_AGE, LISTINGS, LISTINGS_EMPTY, MESSAGES_ACCEPTED, MESSAGES_ACKNOWLEDGED,
-    MESSAGES_READ, RECONCILIATIONS, STRAGGLERS,
+    DELIVERIES_ACCEPTED, DELIVERY_LAG, DERIVATIONS, FULL_MERGES, GAPS_TOLD, HINTS_LOST, ITEMS_CONFIRMED,
+    ITEMS_EXPIRING, ITEMS_LISTED, ITEMS_SETTLED, LAST_KNOWN_GOOD_AGE, LISTINGS, LISTINGS_EMPTY, MESSAGES_ACCEPTED,
+    MESSAGES_ACKNOWLEDGED, MESSAGES_READ, RECONCILIATIONS, STRAGGLERS,
 };
 use countersign_protocol::body::ItemKind;
 use prometheus::{Histogram, IntCounter};
 
 use super::Metrics;
 use super::registered::Registrar;
-use crate::delivery::DeliveryObserver;
 use crate::delivery::listing::Listed;
+use crate::delivery::{DeliveryObserver, Settled};
 
 pub(super) struct DeliveryMetrics {
     messages: Accepted,
@@ -31,6 +31,9 @@ pub(super) struct DeliveryMetrics {
     derivations: IntCounter,
     reconciliations: IntCounter,
     stragglers: IntCounter,
+    settled_fetched: IntCounter,
+    settled_unfetched: IntCounter,
+    gaps_told: IntCounter,
     hints_lost: IntCounter,
 }
 
@@ -43,6 +46,7 @@ impl DeliveryMetrics {
     pub(super) fn register(registrar: &Registrar<'_>) -> Self {
         let messages = registrar.counters(&MESSAGES_ACCEPTED);
         let deliveries = registrar.counters(&DELIVERIES_ACCEPTED);
+        let settled = registrar.counters(&ITEMS_SETTLED);
         let accepted = |kind: &str| Accepted {
             messages: messages.with_label_values(&[kind]),
             deliveries: deliveries.with_label_values(&[kind]),
@@ -63,6 +67,9 @@ impl DeliveryMetrics {
             derivations: registrar.counter(&DERIVATIONS),
             reconciliations: registrar.counter(&RECONCILIATIONS),
             stragglers: registrar.counter(&STRAGGLERS),
+            settled_fetched: settled.with_label_values(&["fetched"]),
+            settled_unfetched: settled.with_label_values(&["unfetched"]),
+            gaps_told: registrar.counter(&GAPS_TOLD),
             hints_lost: registrar.counter(&HINTS_LOST),
         }
     }
@@ -121,6 +128,15 @@ impl DeliveryObserver for Metrics {
 
     fn acknowledged(&self) {
         self.delivery.messages_acknowledged.inc();
+    }
+
+    fn gap_told(&self) {
+        self.delivery.gaps_told.inc();
+    }
+
+    fn settled(&self, settled: Settled) {
+        self.delivery.settled_fetched.inc_by(settled.fetched);
+        self.delivery.settled_unfetched.inc_by(settled.unfetched);
     }
 
     fn hint_lost(&self) {

@@ -33,6 +33,7 @@ async fn each_operation_costs_the_statements_that_the_design_says() {
     let limits = Limits::default();
     let delivery = Delivery::new(
         Arc::clone(&store.mailbox),
+        Arc::clone(&store.registry),
         Arc::new(LocalEphemeral::new(Memory::with_limits(&limits))),
         Arc::clone(&clock) as _,
         Arc::new(Nobody),
