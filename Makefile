@@ -2,7 +2,7 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-cluster simulate lint fmt doc deny bench install check-install clean
+.PHONY: help run client demo test test-cluster simulate lint fmt doc deny bench install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,6 +10,10 @@ help: ## Show this help
 run: packages ## Build the service and run it here, with its data in ./data
 	cargo build --release --locked -p countersign-service
 	@exec scripts/run.sh
+
+client: packages ## Build the client, `countersign`, and say where it is
+	cargo build --release --locked -p countersign-client
+	@echo "Built $${CARGO_TARGET_DIR:-target}/release/countersign. To go on: docs/client.md"
 
 demo: packages ## Show what it does, against a server that lies too; renews the transcript in README.md
 	cargo build --locked -p countersign-service -p countersign-client --bins --examples
