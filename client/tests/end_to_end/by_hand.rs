@@ -1,5 +1,6 @@
 //! Messages that other programs made: plain OpenPGP, signed or not.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,9 +35,10 @@ fn send_content(from: &Person, to: &Person, content: Vec<u8>) {
 
 /// Encrypts to Bob by plain gpg.
 fn encrypt(key: &Key, options: &[&str], text: &str) -> Vec<u8> {
-    let bob = &keys().bob;
-    key.gpg(&["--import"], bob.certificate.as_bytes());
-    key.gpg(&[options, &["--encrypt", "--recipient", &bob.fingerprint]].concat(), text.as_bytes())
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(keys().bob.certificate.as_bytes()).unwrap();
+    let recipient = file.path().to_str().unwrap();
+    key.gpg(&[options, &["--encrypt", "--recipient-file", recipient]].concat(), text.as_bytes())
 }
 
 /// Fetches, and returns the one message that is new.
