@@ -2,7 +2,7 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run client demo test test-cluster simulate lint fmt doc deny bench install check-install clean
+.PHONY: help run client demo test test-cluster simulate lint fmt doc deny bench bench-cluster install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ deny: tools ## Check the dependencies' licences, sources and advisories (VERBOSE
 
 bench: packages ## Run the benchmarks
 	cargo bench --locked -p countersign-service
+
+bench-cluster: servers ## Measure one pod and three pods over a CQL server and a Valkey cluster
+	@scripts/bench-cluster.sh
 
 install: tools servers ## Install everything that the other targets need
 
