@@ -2,8 +2,8 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo observe dashboards check-dashboards test test-cluster simulate lint fmt doc deny bench install \
-  check-install clean
+.PHONY: help run client demo observe dashboards check-dashboards test test-cluster simulate lint fmt doc deny bench \
+  bench-cluster install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,6 +11,10 @@ help: ## Show this help
 run: packages ## Build the service and run it here, with its data in ./data
 	cargo build --release --locked -p countersign-service
 	@exec scripts/run.sh
+
+client: packages ## Build the client, `countersign`, and say where it is
+	cargo build --release --locked -p countersign-client
+	@echo "Built $${CARGO_TARGET_DIR:-target}/release/countersign. To go on: docs/client.md"
 
 demo: packages ## Show what it does, against a server that lies too; renews the transcript in README.md
 	cargo build --locked -p countersign-service -p countersign-client --bins --examples
@@ -56,6 +60,9 @@ deny: tools ## Check the dependencies' licences, sources and advisories (VERBOSE
 
 bench: packages ## Run the benchmarks
 	cargo bench --locked -p countersign-service
+
+bench-cluster: servers ## Measure one pod and three pods over a CQL server and a Valkey cluster
+	@scripts/bench-cluster.sh
 
 install: tools servers ## Install everything that the other targets need
 

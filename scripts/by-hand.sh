@@ -189,6 +189,14 @@ user_of() { cat "$PEOPLE/$1/countersign/user"; }
 client_of() { cat "$PEOPLE/$1/countersign/client"; }
 certificate_of() { gpg_of "$1" --armor --export; }
 
+# as_person <name> <command>...: runs a command as if it were typed at that person's machine: with their GnuPG home, and with
+# folders of their own for what programs keep, such as the profile of `countersign`.
+as_person() {
+  local folder=$PEOPLE/$1
+  shift
+  GNUPGHOME=$(gnupg_home "$folder") XDG_DATA_HOME=$folder/share XDG_CONFIG_HOME=$folder/config "$@"
+}
+
 # The organization that all this is about. new_organization chooses another id.
 organization() { cat "$PEOPLE/organization"; }
 new_organization() {

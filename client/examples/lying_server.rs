@@ -134,6 +134,9 @@ impl LyingServer {
         {
             hold().await;
         }
+        if words.as_slice() == ["hold-sent"] && head.method == Method::POST && path.ends_with("/message") {
+            hold().await;
+        }
         if let ["lose-answer", at] = words.as_slice()
             && number.to_string() == *at
         {

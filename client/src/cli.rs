@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use countersign_client::connection::ServerUrl;
 use countersign_protocol::id::{ClientId, UserId};
 
 use crate::exit::TABLE;
@@ -174,7 +175,8 @@ Example:
 Examples:
   countersign profile set
   countersign profile set --receipts off
-  countersign profile set --copies on")]
+  countersign profile set --copies on
+  countersign profile set --server https://messages.example.org --authorities system")]
     Set {
         /// Whether senders get a signed receipt when their message is here and verified
         #[arg(long, value_name = "on|off", value_parser = on_off)]
@@ -182,6 +184,12 @@ Examples:
         /// Whether your other clients get a copy of what you send here
         #[arg(long, value_name = "on|off", value_parser = on_off)]
         copies: Option<bool>,
+        /// Where the server is from now on; it must show the same log
+        #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+        server: Option<ServerUrl>,
+        /// A file with the authorities that vouch for the server's TLS certificate, or `system` for those of the system
+        #[arg(long, value_name = "FILE|system", value_hint = ValueHint::FilePath)]
+        authorities: Option<PathBuf>,
     },
 }
 

@@ -160,6 +160,15 @@ impl Profile {
         make_private_folder(&self.folder)
     }
 
+    /// Removes a profile with all that is in it.
+    ///
+    /// # Errors
+    /// [`ProfileError::File`].
+    pub fn remove(&self) -> Result<(), ProfileError> {
+        let path = self.folder.clone();
+        std::fs::remove_dir_all(&path).map_err(|source| ProfileError::File { path, source })
+    }
+
     /// Takes a lock that other processes respect; waits for it. It ends with the returned value or with the process.
     ///
     /// # Errors

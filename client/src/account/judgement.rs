@@ -6,6 +6,7 @@
 //! still come; what does fit is kept, whatever it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_protocol::body::Item;
 use countersign_protocol::digest::Sha256Digest;
@@ -24,6 +25,10 @@ use crate::store::{EvidenceKind, Incoming, MessageState, NewEvidence, Receiving}
 
 /// Most bytes that a message may unpack to.
 const OPENED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How far a sender's clock may be ahead of this one. A signature from the future beyond that is refused; a key that has
+/// expired meanwhile is judged by when the signature was made, so nothing else depends on it.
+const CLOCKS_APART: Duration = Duration::from_mins(5);
 
 /// What is to be done with a content.
 pub(super) enum Judgement {
@@ -78,7 +83,8 @@ impl Account {
         };
         let sent = UnixMicros::from(item.id.time());
         let signers = log.certificates_of(&item.from, sent);
-        let opened = match open(content, &key, &signers, self.now()?, OPENED_BYTES_MAX) {
+        let time = self.now()?.max(sent).plus(CLOCKS_APART);
+        let opened = match open(content, &key, &signers, time, OPENED_BYTES_MAX) {
             Ok(opened) => opened,
             Err(fault) => return Ok(self.sealed(&judged, fault.to_string())),
         };

@@ -122,8 +122,10 @@ impl Account {
     /// Makes a profile for a place in an organization, and opens it. Nothing is sent.
     ///
     /// # Errors
-    /// [`Error`]; an existing profile is left as it is.
+    /// [`Error`]; an existing profile is left as it is, and where the server's address or authorities cannot be used,
+    /// none is made.
     pub fn create(profile: &Profile, membership: &Membership, environment: Environment) -> Result<Self> {
+        connect(membership)?;
         profile.make_folder()?;
         // Under another name until it is whole: an interrupted start leaves no profile.
         let unfinished = profile.folder().join("store.new");
@@ -134,6 +136,26 @@ impl Account {
         Self::open(profile, environment)
     }
 
+    /// Says where a profile's server is from now on, or which authorities vouch for it. What is pinned stays: another
+    /// server must show the same log. It need not be possible to open the profile.
+    ///
+    /// # Errors
+    /// [`Error`], after which nothing is changed.
+    pub fn move_to(profile: &Profile, server: Option<&ServerUrl>, authorities: Option<Trust>) -> Result<()> {
+        let store = Store::open(&profile.existing()?.store_path())?;
+        let mut membership = store.membership()?;
+        if let Some(server) = server {
+            server.as_str().clone_into(&mut membership.server);
+        }
+        match authorities {
+            Some(Trust::System) => membership.authorities = None,
+            Some(Trust::File(path)) => membership.authorities = Some(path),
+            None => {}
+        }
+        connect(&membership)?;
+        Ok(store.set_membership(&membership)?)
+    }
+
     /// Opens a profile. Nothing is sent.
     ///
     /// # Errors
@@ -142,11 +164,8 @@ impl Account {
         let store = Arc::new(Store::open(&profile.existing()?.store_path())?);
         let membership = store.membership()?;
         let log = PinnedLog::load(&membership, &store.log()?)?;
-        let url: ServerUrl =
-            membership.server.parse().map_err(|error| Error::Usage(format!("{}: {error}", membership.server)))?;
-        let trust = membership.authorities.clone().map_or(Trust::System, Trust::File);
         let server = Server::new(crate::connection::ServerParts {
-            http: HttpClient::new(url, &trust)?,
+            http: connect(&membership)?,
             address: membership.address(),
             store: Arc::clone(&store),
             profile: profile.clone(),
@@ -371,4 +390,12 @@ impl Account {
         details.push("nothing was changed here".to_owned());
         self.refuse(NewEvidence { kind, summary, details, request, raw: raw.to_vec() })
     }
+}
+
+/// Prepares connections to a profile's server. Nothing is sent.
+fn connect(membership: &Membership) -> Result<HttpClient> {
+    let url: ServerUrl =
+        membership.server.parse().map_err(|error| Error::Usage(format!("{}: {error}", membership.server)))?;
+    let trust = membership.authorities.clone().map_or(Trust::System, Trust::File);
+    Ok(HttpClient::new(url, &trust)?)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use countersign_client::account::Account;
+use countersign_client::connection::{ServerError, TransportError};
 use countersign_client::entropy::random_id;
 use countersign_client::invitation::{Invitation, JoinRequest};
 use countersign_client::store::Membership;
@@ -42,6 +43,11 @@ pub(super) async fn join(context: &Context, join: Join) -> Ended {
     // What the invitation pins is compared with what the server shows before anybody relies on it.
     match shown(&account, context.output, account.extend_log()).await {
         Ok(_) => {}
+        // Nothing came of it, so it may be tried again with the right authorities.
+        Err(Error::Server(ServerError::Unreachable(error @ TransportError::Untrusted { .. }))) => {
+            account.profile().remove().map_err(Error::from)?;
+            return Err(Error::from(error).into());
+        }
         Err(Error::Server(error)) if error.is_passing() => {
             context.output.warn(&format!("{error}; the log is verified when the server can be reached"));
         }
@@ -79,6 +85,11 @@ async fn own_certificate(context: &Context, key: Option<&str>) -> Result<Certifi
     Ok(gnupg.certificate(&key.fingerprint).await.map_err(Error::from)?)
 }
 
+/// A relative path would mean another file from another folder.
+pub(super) fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 /// Makes the profile of an invited user.
 pub(super) fn make_profile(
     context: &Context,
@@ -87,8 +98,7 @@ pub(super) fn make_profile(
     authorities: Option<PathBuf>,
 ) -> Result<Account, Failure> {
     let user = invitation.user.ok_or_else(|| Failure::usage("the invitation names no user"))?;
-    // A relative path would mean another file from another folder.
-    let authorities = authorities.map(|path| std::path::absolute(&path).unwrap_or(path));
+    let authorities = authorities.map(absolute);
     let membership = Membership {
         server: invitation.server.to_string(),
         authorities,

@@ -1,5 +1,6 @@
 //! `countersign profile`.
 
+use countersign_client::connection::Trust;
 use countersign_client::{Account, Error};
 use serde_json::json;
 
@@ -16,7 +17,16 @@ pub(super) async fn run(context: &Context, command: ProfileCommand) -> Ended {
             context.directories.choose(&name).map_err(Error::from)?;
             context.output.either(&json!({"profile": name}), |output| output.line(&format!("Using profile {name}.")));
         }
-        ProfileCommand::Set { receipts, copies } => set(context, receipts, copies)?,
+        ProfileCommand::Set { receipts, copies, server, authorities } => {
+            if server.is_some() || authorities.is_some() {
+                let authorities = authorities.map(|path| match path.to_str() {
+                    Some("system") => Trust::System,
+                    _ => Trust::File(super::join::absolute(path)),
+                });
+                Account::move_to(&context.profile()?, server.as_ref(), authorities)?;
+            }
+            set(context, receipts, copies)?;
+        }
     }
     Ok(DONE)
 }
@@ -56,10 +66,19 @@ fn set(context: &Context, receipts: Option<bool>, copies: Option<bool>) -> Resul
     if receipts.is_some() || copies.is_some() {
         account.set_preferences(&preferences)?;
     }
-    context.output.either(&preferences, |output| {
+    let membership = account.membership();
+    let value = json!({
+        "receipts": preferences.receipts, "copies": preferences.copies,
+        "server": membership.server, "authorities": membership.authorities,
+    });
+    context.output.either(&value, |output| {
         let on = |yes: bool| if yes { "on" } else { "off" };
         output.line(&format!("receipts {}", on(preferences.receipts)));
         output.line(&format!("copies   {}", on(preferences.copies)));
+        output.line(&format!("server   {}", membership.server));
+        if let Some(path) = &membership.authorities {
+            output.line(&format!("vouched for by {}", path.display()));
+        }
     });
     Ok(())
 }

@@ -86,6 +86,17 @@ pub enum TransportError {
         /// What is wrong.
         message: String,
     },
+    /// Whoever answers is not vouched for by the authorities that are believed.
+    #[error(
+        "the TLS certificate of {server} is not to be believed: {why}. If the server has an authority of its own, name a \
+         file with that authority's certificate: --authorities"
+    )]
+    Untrusted {
+        /// The server.
+        server: String,
+        /// What is wrong with the certificate.
+        why: String,
+    },
     /// No connection, or it broke.
     #[error("cannot reach {server}")]
     Connection {
@@ -189,8 +200,31 @@ impl HttpClient {
     }
 
     fn broken(&self, source: Box<dyn std::error::Error + Send + Sync>) -> TransportError {
-        TransportError::Connection { server: self.server.to_string(), source }
+        let server = self.server.to_string();
+        match certificate_fault(&*source) {
+            Some(why) => TransportError::Untrusted { server, why },
+            None => TransportError::Connection { server, source },
+        }
     }
+}
+
+/// Finds what TLS has against the server's certificate, if that is why there is no connection.
+fn certificate_fault(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref() {
+            return Some(match fault {
+                rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature => {
+                    "no authority that is believed here issued it".to_owned()
+                }
+                other => other.to_string(),
+            });
+        }
+        // What an I/O error was made of is not its source, but takes its place.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inner.map_or_else(|| error.source(), |inner| Some(inner));
+    }
+    None
 }
 
 fn roots(server: &ServerUrl, trust: &Trust) -> Result<RootCertStore, TransportError> {

@@ -214,6 +214,10 @@ impl Server {
     async fn request_session(&self, certificate: &Certificate) -> Result<StoredSession, ServerError> {
         let ClientAddress { organization, user, client } = self.address;
         let (mut attempt, mut overtaken, mut corrected) = (1, 0, 0);
+        // By a clock that is very wrong no key of the user's is valid: it was not made yet, or it has ended.
+        if certificate.signing_keys(self.now()?).is_empty() {
+            self.learn_time().await?;
+        }
         loop {
             let (nonce, now) = self.store.take_password_nonce(self.clock.now())?;
             let text = password_text(&self.address, nonce);
@@ -244,6 +248,22 @@ impl Server {
                 _ => self.wait_before_retry(failure, &mut attempt).await?,
             }
         }
+    }
+
+    /// Takes the time from the `Date` that the server puts on each of its answers, to the second. Whatever it says is
+    /// corrected by its refusals of nonces, and none of it decides whom to believe.
+    async fn learn_time(&self) -> Result<(), ServerError> {
+        let request = Request::get(format!("{}/", self.http.server()))
+            .body(Full::default())
+            .map_err(|error| ServerError::NotCountersign(error.to_string()))?;
+        let answer = self.http.send(request, DEADLINE).await.map_err(ServerError::Unreachable)?;
+        let date = answer.headers.get("date").and_then(|date| date.to_str().ok());
+        if let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
+            && let Ok(micros) = u64::try_from(date.timestamp().as_microsecond())
+        {
+            self.store.set_server_time(self.clock.now(), UnixMicros(micros))?;
+        }
+        Ok(())
     }
 
     async fn open_grant(&self, answer: &Answer, now: UnixMicros) -> Result<SessionGrant, ServerError> {

@@ -5,10 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may say briefly what must hold")]
 
+mod by_hand;
 mod card;
+mod clocks;
 mod commands;
 mod conversation;
 mod crash;
 mod lies;
 mod organization;
 mod support;
+mod tls;

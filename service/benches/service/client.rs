@@ -76,6 +76,11 @@ impl Client {
         })
     }
 
+    /// Returns the client's address.
+    pub(crate) const fn address(&self) -> &ClientAddress {
+        &self.address
+    }
+
     /// Writes a request that sends content to a user: `template`, of which the first bytes become `unique`, since equal
     /// contents sent at the same time are one message.
     pub(crate) fn write_send(

@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 /// Microseconds of one tick of `/proc/<pid>/stat`, which Linux fixes at a hundredth of a second for user space.
 const TICK_MICROS: u64 = 10_000;
 
-/// CPU time that a process has used up to a moment, by all of its threads.
+/// CPU time that a process has used up to a moment, by all of its threads. Threads of different processes have
+/// different numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CpuReading {
     user: Duration,
@@ -36,6 +37,18 @@ pub(crate) struct CpuUse {
 }
 
 impl CpuReading {
+    /// Reads what some processes have used together.
+    pub(crate) fn of_all(pids: &[u32]) -> Result<Self> {
+        let mut sum = Self::default();
+        for pid in pids {
+            let Self { user, system, threads } = Self::of(*pid)?;
+            sum.user += user;
+            sum.system += system;
+            sum.threads.extend(threads);
+        }
+        Ok(sum)
+    }
+
     /// Reads what a process has used.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/stat");

@@ -40,8 +40,8 @@ pub(crate) fn run(plan: &Plan, clients: &mut Vec<Client>, count: usize, random: 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async {
             let mut ready = Vec::new();
-            for request in requests {
-                ready.push((Connection::open(plan.address).await?, request));
+            for (request, address) in requests.into_iter().zip(plan.addresses.iter().cycle()) {
+                ready.push((Connection::open(*address).await?, request));
             }
             phase.store(phase::SECOND, Ordering::Relaxed);
             let began = nanos();

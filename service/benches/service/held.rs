@@ -51,7 +51,7 @@ pub(crate) fn run(plan: &Plan, clients: &mut Vec<Client>, held: [u64; 2], window
     for (held, own) in sides {
         let mut of_side = None;
         for mut client in own {
-            runtime.block_on(fetch(plan, &mut client, held))?;
+            runtime.block_on(fetch(plan, &mut client, held, UNCONFIRMED))?;
             of_side = Some(client);
         }
         let client = of_side.context("a user has no client")?;
@@ -69,7 +69,8 @@ pub(crate) fn run(plan: &Plan, clients: &mut Vec<Client>, held: [u64; 2], window
     text(&measured)
 }
 
-fn fill(plan: &Plan, clients: &mut Vec<Client>, held: u64) -> Result<()> {
+/// Sends messages to the plan's recipient until there are so many.
+pub(crate) fn fill(plan: &Plan, clients: &mut Vec<Client>, held: u64) -> Result<()> {
     let mut left = held;
     for _ in 0..10 {
         let sent = Plan { sends: Some(left), ..plan.clone() }.run(clients)?;
@@ -85,9 +86,9 @@ fn fill(plan: &Plan, clients: &mut Vec<Client>, held: u64) -> Result<()> {
     bail!("{left} of {held} messages could not be sent")
 }
 
-/// Lists and confirms until only the last few messages are new.
-async fn fetch(plan: &Plan, client: &mut Client, held: u64) -> Result<()> {
-    let mut connection = Connection::open(plan.address).await?;
+/// Lists and confirms until only the last `unconfirmed` messages are new.
+pub(crate) async fn fetch(plan: &Plan, client: &mut Client, held: u64, unconfirmed: usize) -> Result<()> {
+    let mut connection = Connection::open(*plan.addresses.first().context("there is no service")?).await?;
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     let mut confirmed = 0;
     loop {
@@ -98,7 +99,7 @@ async fn fetch(plan: &Plan, client: &mut Client, held: u64) -> Result<()> {
         let mut ids: Vec<String> = listed_ids(answer.body).map(str::to_owned).collect();
         let last = answer.body.ends_with(br#""more":false}"#);
         if last {
-            ids.truncate(ids.len().saturating_sub(UNCONFIRMED));
+            ids.truncate(ids.len().saturating_sub(unconfirmed));
         }
         confirmed += ids.len();
         out.clear();
@@ -107,8 +108,8 @@ async fn fetch(plan: &Plan, client: &mut Client, held: u64) -> Result<()> {
         ensure!(answer.is_success(), "a confirmation is refused: {}", answer.text());
         if last {
             ensure!(
-                u64::try_from(confirmed + UNCONFIRMED)? == held,
-                "{confirmed} messages were listed besides the last {UNCONFIRMED}, of {held}"
+                u64::try_from(confirmed + unconfirmed)? == held,
+                "{confirmed} messages were listed besides the last {unconfirmed}, of {held}"
             );
             return Ok(());
         }
@@ -116,11 +117,11 @@ async fn fetch(plan: &Plan, client: &mut Client, held: u64) -> Result<()> {
 }
 
 async fn alternate(plan: &Plan, sides: &mut [Side]) -> Result<()> {
-    let mut connection = Connection::open(plan.address).await?;
+    let mut connection = Connection::open(*plan.addresses.first().context("there is no service")?).await?;
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     for turn in 0..=TURNS {
         for side in sides.iter_mut() {
-            let before = CpuReading::of(plan.pid)?;
+            let before = CpuReading::of_all(&plan.pids)?;
             for _ in 0..LISTINGS {
                 out.clear();
                 side.client.write_check(100, &mut scratch, &mut out);
@@ -135,7 +136,7 @@ async fn alternate(plan: &Plan, sides: &mut [Side]) -> Result<()> {
                 }
             }
             if turn > 0 {
-                side.cpu += CpuReading::of(plan.pid)?.since(&before).total;
+                side.cpu += CpuReading::of_all(&plan.pids)?.since(&before).total;
                 side.listings += u64::from(LISTINGS);
             }
         }

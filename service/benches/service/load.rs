@@ -31,10 +31,10 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// A run.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    /// Where to.
-    pub(crate) address: SocketAddr,
+    /// Where to: connections go to each in turn.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Whose CPU time is measured.
-    pub(crate) pid: u32,
+    pub(crate) pids: Vec<u32>,
     /// Which requests.
     pub(crate) work: Work,
     /// When.
@@ -65,7 +65,7 @@ pub(crate) struct Measured {
     pub(crate) outcome: Outcome,
     /// How long the first phase was.
     pub(crate) time: Duration,
-    /// CPU time of the measured process in it.
+    /// CPU time of the measured processes in it.
     pub(crate) service: CpuUse,
     /// CPU time of this process in it.
     pub(crate) generator: CpuUse,
@@ -122,7 +122,7 @@ impl Plan {
     fn observe<T>(&self, common: &Common, threads: &[std::thread::JoinHandle<T>]) -> Result<Measured> {
         std::thread::sleep(self.warm_up);
         let read = || {
-            let (service, own) = (CpuReading::of(self.pid)?, CpuReading::of(std::process::id())?);
+            let (service, own) = (CpuReading::of_all(&self.pids)?, CpuReading::of(std::process::id())?);
             anyhow::Ok((nanos(), service, own, whole_machine()?))
         };
         let before = read()?;
@@ -151,8 +151,8 @@ impl Plan {
         let local = LocalSet::new();
         let work = async {
             let mut tasks = Vec::new();
-            for _ in 0..self.connections.div_ceil(threads) {
-                tasks.push(tokio::task::spawn_local(drive(Rc::clone(&shard), self.address, self.depth)));
+            for address in self.addresses.iter().cycle().take(self.connections.div_ceil(threads)) {
+                tasks.push(tokio::task::spawn_local(drive(Rc::clone(&shard), *address, self.depth)));
             }
             if let Pace::Offered(rate) = self.pace {
                 offer(&shard, common, self.work, rate / crate::clock::float(u64::try_from(threads)?)).await?;

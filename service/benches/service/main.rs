@@ -13,6 +13,8 @@
 //! | `BENCH_THREADS` | 1 | threads of the generator |
 //! | `BENCH_LOG` | | `off`: the service writes no line for each request |
 //! | `BENCH_PARTS` | all | some of `hello,checks,offered,mix,passwords,pipelined,sends,held` |
+//! | `BENCH_CQL`, `BENCH_VALKEY` | | the folder of a CQL server of `scripts/cql.sh` and the URL of a Valkey cluster: pods over them are measured instead of one process; the parts are `pods,held,window,flush` |
+//! | `BENCH_POD_RATE` | 300 | messages, and as many checks, offered to each pod a second |
 //! | `BENCH_FOLDER` | the system's | where the temporary folders are made: on the disk that is to be measured |
 //!
 //! To see where the time goes, note the process id that is printed and, during one long part
@@ -24,9 +26,11 @@
 
 mod client;
 mod clock;
+mod cluster;
 mod connection;
 mod cpu;
 mod flood;
+mod flush;
 mod held;
 mod hello;
 mod keys;
@@ -36,9 +40,9 @@ mod process;
 mod random;
 mod report;
 mod shard;
+mod window;
 mod world;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,13 +79,14 @@ fn main() -> Result<()> {
         return print("This is a benchmark: run it with `make bench` or `cargo bench -p countersign-service`.");
     }
     let options = Options::read()?;
+    if let Some(stores) = options.stores.clone() {
+        return cluster::run(options, stores);
+    }
     let mut random = Random::new(1);
     let size =
         if options.quick { Size { organizations: 4, users: 50 } } else { Size { organizations: 50, users: 200 } };
-    let mut people = keys::people(size.users + 2)?;
-    let supers: [Arc<Person>; 2] =
-        people.split_off(size.users).try_into().ok().context("there are two super-administrators")?;
-    let bench = Bench { options, people, supers: SuperAdministrators(supers) };
+    let (people, supers) = people(size.users)?;
+    let bench = Bench { options, people, supers };
 
     print(&bench.introduction(size)?)?;
     let mut table = Table::new();
@@ -100,6 +105,13 @@ fn main() -> Result<()> {
         print(&format!("\n## Many held messages\n\n{}", bench.held(&mut random)?))?;
     }
     Ok(())
+}
+
+/// Makes people for the users of an organization, and both super-administrators.
+fn people(users: usize) -> Result<(Vec<Arc<Person>>, SuperAdministrators)> {
+    let mut people = keys::people(users + 2)?;
+    let supers = people.split_off(users).try_into().ok().context("there are two super-administrators")?;
+    Ok((people, SuperAdministrators(supers)))
 }
 
 struct Bench {
@@ -139,8 +151,8 @@ impl Bench {
     /// A plan for the bare server, or for a service when it is given users.
     fn plan(&self, server: &Server, work: Work) -> Plan {
         Plan {
-            address: server.address,
-            pid: server.pid(),
+            addresses: vec![server.address],
+            pids: vec![server.pid()],
             work,
             pace: Pace::Saturated,
             connections: self.options.connections,
@@ -247,13 +259,9 @@ impl Bench {
     fn start(&self, size: Size, settings: &[(&str, String)], random: &mut Random) -> Result<Ready> {
         let folder = tempfile::Builder::new().prefix("countersign-bench-").tempdir_in(&self.options.folder)?;
         let supers = folder.path().join("super-administrators.asc");
-        self.write_supers(&supers)?;
-        let mut all = vec![
-            ("SUPER_ADMINISTRATORS", supers.display().to_string()),
-            ("RATE_PER_CLIENT", "0".to_owned()),
-            ("RATE_PER_ADDRESS", "0".to_owned()),
-            ("PUBLIC_KEY_QUEUE", "2048".to_owned()),
-        ];
+        self.supers.write(&supers)?;
+        let mut all = vec![("SUPER_ADMINISTRATORS", supers.display().to_string())];
+        all.extend(process::unlimited());
         if !self.options.request_lines {
             all.push(("LOG", "info,countersign::request=off".to_owned()));
         }
@@ -274,10 +282,5 @@ impl Bench {
         }
         progress(&format!("set up in {:.1} s", Duration::from_nanos(nanos() - began).as_secs_f64()));
         Ok(Ready { server, world, clients, _folder: folder })
-    }
-
-    fn write_supers(&self, file: &Path) -> Result<()> {
-        let SuperAdministrators([one, other]) = &self.supers;
-        Ok(std::fs::write(file, format!("{}\n{}", one.certificate, other.certificate))?)
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Messages, and as many checks, offered a second.
     pub(crate) rate: f64,
+    /// Messages, and as many checks, offered to each of several pods a second.
+    pub(crate) pod_rate: f64,
     /// Connections.
     pub(crate) connections: usize,
     /// Threads of the generator.
@@ -24,6 +26,17 @@ pub(crate) struct Options {
     parts: Vec<String>,
     /// Where temporary folders are made.
     pub(crate) folder: PathBuf,
+    /// The stores that pods share, if those are to be measured.
+    pub(crate) stores: Option<Stores>,
+}
+
+/// Stores that pods share.
+#[derive(Clone, Debug)]
+pub(crate) struct Stores {
+    /// The folder of the CQL server, as `scripts/cql.sh` makes it.
+    pub(crate) cql: PathBuf,
+    /// The Valkey cluster's URL.
+    pub(crate) valkey: String,
 }
 
 impl Options {
@@ -36,11 +49,15 @@ impl Options {
             measured: Duration::try_from_secs_f64(seconds).context("BENCH_SECONDS is no length of time")?,
             quick,
             rate: number("BENCH_RATE", if quick { 2_000.0 } else { 10_000.0 })?,
+            pod_rate: number("BENCH_POD_RATE", if quick { 100.0 } else { 300.0 })?,
             connections: number("BENCH_CONNECTIONS", 128)?,
             threads: number("BENCH_THREADS", 1)?,
             request_lines: text("BENCH_LOG").is_none_or(|value| value != "off"),
             parts: parts.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),
             folder: text("BENCH_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from),
+            stores: text("BENCH_CQL")
+                .zip(text("BENCH_VALKEY"))
+                .map(|(cql, valkey)| Stores { cql: cql.into(), valkey }),
         };
         ensure!(options.connections > 0 && options.threads > 0, "BENCH_CONNECTIONS and BENCH_THREADS are at least 1");
         ensure!(options.rate > 0.0 && seconds > 0.0, "BENCH_RATE and BENCH_SECONDS are above 0");

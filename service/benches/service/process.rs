@@ -1,13 +1,13 @@
 //! The processes that are measured.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// How long a process may take to be ready.
 const START_MILLIS: u64 = 20_000;
@@ -17,13 +17,34 @@ pub(crate) struct Server {
     child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where its metrics are.
+    admin: Option<SocketAddr>,
     log: Option<PathBuf>,
+}
+
+/// Settings under which nobody is kept waiting: no rate limits, and a long queue of public-key work.
+pub(crate) fn unlimited() -> Vec<(&'static str, String)> {
+    [("RATE_PER_CLIENT", "0"), ("RATE_PER_ADDRESS", "0"), ("PUBLIC_KEY_QUEUE", "2048")]
+        .map(|(name, value)| (name, value.to_owned()))
+        .to_vec()
 }
 
 impl Server {
     /// Returns its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Makes the tables of the service's store.
+    pub(crate) fn schema(settings: &[(&str, String)]) -> Result<()> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersignd"));
+        command.arg("schema").stdin(Stdio::null()).stdout(Stdio::null());
+        for (name, value) in settings {
+            command.env(format!("COUNTERSIGN_{name}"), value);
+        }
+        let output = command.output().context("cannot run the service")?;
+        ensure!(output.status.success(), "no schema: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// Starts the service in a folder, with settings by their variables' names without `COUNTERSIGN_`.
@@ -49,8 +70,10 @@ impl Server {
         }
         let child = command.spawn().context("cannot start the service")?;
         // From here on dropping it ends it.
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log: None };
-        server.address = server.wait_for_address(&log)?;
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), admin: None, log: None };
+        let (public, admin) = server.wait_for_addresses(&log)?;
+        server.address = public;
+        server.admin = Some(admin);
         server.log = Some(log);
         Ok(server)
     }
@@ -61,7 +84,7 @@ impl Server {
         command.arg(crate::hello::ARGUMENT).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start the bare server")?;
         let stdout = child.stdout.take().context("the bare server has no output")?;
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log: None };
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), admin: None, log: None };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         server.address = line.trim().parse().context("the bare server said no address")?;
@@ -81,13 +104,30 @@ impl Server {
         format!("the service ended by itself ({ended}), after logging:\n{last}")
     }
 
-    fn wait_for_address(&mut self, log: &Path) -> Result<SocketAddr> {
+    /// Returns the sum of a metric's series.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        let admin = self.admin.context("the bare server has no metrics")?;
+        let mut socket = TcpStream::connect(admin)?;
+        socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let of_name = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            (series.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok())?
+        };
+        Ok(answer.lines().filter_map(of_name).sum())
+    }
+
+    fn wait_for_addresses(&mut self, log: &Path) -> Result<(SocketAddr, SocketAddr)> {
         for _ in 0..START_MILLIS / 10 {
             let text = std::fs::read_to_string(log)?;
-            let address = text.split_once(r#""public":""#).and_then(|(_, rest)| rest.split_once('"'));
+            let address = |name: &str| {
+                let (_, rest) = text.split_once(&format!(r#""{name}":""#))?;
+                rest.split_once('"').map(|(address, _)| address)
+            };
             // The line after it says that it serves.
-            if let Some((address, _)) = address.filter(|_| text.contains("ready")) {
-                return Ok(address.parse()?);
+            if let (Some(public), Some(admin), true) = (address("public"), address("admin"), text.contains("ready")) {
+                return Ok((public.parse()?, admin.parse()?));
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!("the service ended with {status}: {text}");

@@ -1,9 +1,10 @@
 //! Set-up: organizations by real statements, sessions by real password requests.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_protocol::body::AnsweredEntry;
@@ -45,6 +46,14 @@ pub(crate) struct World {
 /// The two who create organizations.
 #[derive(Clone)]
 pub(crate) struct SuperAdministrators(pub(crate) [Arc<Person>; 2]);
+
+impl SuperAdministrators {
+    /// Writes their certificates to a file.
+    pub(crate) fn write(&self, file: &Path) -> Result<()> {
+        let Self([one, other]) = self;
+        Ok(std::fs::write(file, format!("{}\n{}", one.certificate, other.certificate))?)
+    }
+}
 
 /// How many of what are set up.
 #[derive(Clone, Copy, Debug)]
@@ -143,10 +152,25 @@ pub(crate) fn password_request(user: &User, client: ClientId) -> Result<(ClientA
 }
 
 async fn session(connection: &mut Connection, user: &User, client: ClientId) -> Result<Client> {
+    match try_session(connection, user, client).await? {
+        Ok(client) => Ok(client),
+        Err(refusal) => bail!("a session is refused: {refusal}"),
+    }
+}
+
+/// Asks for a session, which may be refused for now.
+pub(crate) async fn try_session(
+    connection: &mut Connection,
+    user: &User,
+    client: ClientId,
+) -> Result<Result<Client, String>> {
     let (address, nonce, request) = password_request(user, client)?;
     let answer = connection.exchange(request.as_bytes()).await?;
+    if answer.status == 503 {
+        return Ok(Err(answer.text()));
+    }
     ensure!(answer.status == 200, "a session is refused: {}", answer.text());
     let grant: SessionGrant = serde_json::from_slice(&user.person.decrypt(answer.body)?)?;
     ensure!(grant.nonce == nonce, "the session key is for another request");
-    Client::new(address, grant.key)
+    Client::new(address, grant.key).map(Ok)
 }

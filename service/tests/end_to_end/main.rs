@@ -10,6 +10,7 @@
 mod support;
 
 mod cluster;
+mod cluster_valkey;
 mod conversation;
 mod crash;
 mod gap;

@@ -37,6 +37,15 @@ impl Trips<'_> {
         counts
     }
 
+    /// Waits until so many trips to Valkey were made.
+    async fn steps(&self, number: u64) {
+        eventually("trips to Valkey are made", async || {
+            let now = self.count().await;
+            (now.get("step").unwrap_or(&0) - self.before.get("step").unwrap_or(&0) >= number).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until as much was done as expected, since some of it is done after the answer; and not more.
     async fn are(&mut self, what: &str, expected: &[(&str, u64)]) {
         let expected: BTreeMap<String, u64> =
@@ -72,14 +81,50 @@ async fn over_cql_and_a_valkey_cluster_the_trips_are_the_same() {
     let server = tokio::task::spawn_blocking(CqlServer::shared).await.unwrap();
     let keyspace = format!("trips_{}", random::<ClientId>().to_string().replace('-', ""));
     let setup = Setup::new().await.with_cql(server, &keyspace).set("SCHEMA", "create");
-    each_operation_makes_its_trips(setup, &Valkey::start(Mode::Cluster, &[])).await;
+    let valkey = Valkey::start(Mode::Cluster, &[]);
+    each_operation_makes_its_trips(setup.clone(), &valkey).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_a_client_at_another_pod_looks_for_its_session_once() {
+    let server = tokio::task::spawn_blocking(CqlServer::shared).await.unwrap();
+    let keyspace = format!("trips_{}", random::<ClientId>().to_string().replace('-', ""));
+    let valkey = Valkey::start(Mode::Cluster, &[]);
+    let setup = undisturbed(Setup::new().await.with_cql(server, &keyspace).set("SCHEMA", "create"), &valkey);
+    let mut world = World::of(setup.clone()).await;
+    let [alice, bob] = [world.alice().await, world.bob().await];
+    alice.list().await;
+    bob.list().await;
+    // From here on the other pod is looked at.
+    world.service = setup.start().await;
+    let [alice, bob] = [alice, bob].map(|client| client.at(&world.service.http));
+    let mut trips = Trips { world: &world, valkey: &valkey, before: BTreeMap::new() };
+    trips.before = trips.count().await;
+
+    alice.list().await;
+    trips
+        .are(
+            "the first request of an organization: its session, its users and its log are read, then one trip as ever",
+            &[("session", 1), ("log", 2), ("users", 1), ("step", 1)],
+        )
+        .await;
+    bob.list().await;
+    trips
+        .are("the first request of another client: its session, then one trip", &[("session", 1), ("step", 1)])
+        .await;
+    bob.list().await;
+    trips.are("the second request: one trip", &[("step", 1)]).await;
+}
+
+/// Settings under which nothing is done but by requests: organizations are read on by whole pods now and then, which is of
+/// no operation; and merges are when a test says.
+fn undisturbed(setup: Setup, valkey: &Valkey) -> Setup {
+    let setup = setup.set("EPHEMERAL", valkey.url());
+    setup.set("FRESHNESS", "1h").set("MERGE_INTERVAL", "1h").set("POLL_INTERVAL", "1h").set("VALKEY_TIMEOUT", "10s")
 }
 
 async fn each_operation_makes_its_trips(setup: Setup, valkey: &Valkey) {
-    let setup = setup.set("EPHEMERAL", valkey.url());
-    // Organizations are read on by whole pods now and then, which is of no operation; and merges are when a test says.
-    let setup = setup.set("FRESHNESS", "1h").set("MERGE_INTERVAL", "1h").set("VALKEY_TIMEOUT", "10s");
-    let world = World::of(setup).await;
+    let world = World::of(undisturbed(setup, valkey)).await;
     let (alice, bob) = (world.alice().await, world.bob().await);
     let mut trips = Trips { world: &world, valkey, before: BTreeMap::new() };
     trips.before = trips.count().await;
@@ -87,8 +132,9 @@ async fn each_operation_makes_its_trips(setup: Setup, valkey: &Valkey) {
     bob.list().await;
     trips
         .are(
-            "a full merge: one trip, then two parallel reads; a hint after the answer",
-            &[("step", 2), ("items", 1), ("fetched", 1)],
+            "a new client's first listing: one trip, then two parallel reads of ranges, beside them two of points and one of \
+             its place; a hint and a mark after the answer",
+            &[("step", 2), ("items", 1), ("fetched", 1), ("fetched_among", 2), ("clients", 1), ("add_fetched", 1)],
         )
         .await;
     bob.list().await;
@@ -110,6 +156,24 @@ async fn each_operation_makes_its_trips(setup: Setup, valkey: &Valkey) {
         .await;
     bob.list().await;
     trips.are("a check with nothing new", &[("step", 1)]).await;
+    bob.wait(1).await.expect(200);
+    trips.are("waiting in vain: one trip, then one more after it has subscribed", &[("step", 2)]).await;
+    let (waited, id) = tokio::join!(bob.wait(30), async {
+        trips.steps(2).await;
+        alice.send(&[world.bob], b"awaited").await
+    });
+    waited.expect(200);
+    trips
+        .are(
+            "waiting until something comes: two trips, one for the wake-up, and a look; sending as ever",
+            &[("step", 5), ("put", 1), ("fetched_among", 1)],
+        )
+        .await;
+    bob.confirm(&[id]).await;
+    bob.list().await;
+    trips
+        .are("confirming it, and the check after that", &[("step", 3), ("add_fetched", 1), ("fetched_among", 1)])
+        .await;
     alice.get(alice.path()).await.expect(200);
     trips.are("reading one's own record", &[("step", 1), ("user", 1)]).await;
     let forged = Client::with_key(&world.service.http, bob.address, &bob.openpgp, alice.key.clone());

@@ -33,6 +33,11 @@ pub(crate) fn keys() -> &'static Keys {
 }
 
 impl Keys {
+    /// Returns both super-administrators' certificates, as one text.
+    pub(crate) fn super_certificates(&self) -> String {
+        self.supers.iter().map(|key| key.certificate.as_str()).collect()
+    }
+
     #[expect(clippy::zombie_processes, reason = "the guardian outlives this process")]
     fn make() -> Self {
         // Short, since agents' sockets are in it and a socket's path has at most 107 characters.

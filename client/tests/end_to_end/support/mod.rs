@@ -7,5 +7,5 @@ mod world;
 
 pub(crate) use keys::{Key, keys};
 pub(crate) use person::{Ended, Person};
-pub(crate) use processes::LyingServer;
-pub(crate) use world::World;
+pub(crate) use processes::{LyingServer, Service};
+pub(crate) use world::{World, create_organization};

@@ -19,6 +19,8 @@ pub(crate) struct Person {
     folder: Arc<TempDir>,
     /// Variables that their GnuPG needs beside its home.
     environment: Vec<(&'static str, PathBuf)>,
+    /// How wrong the device's clock is, as libfaketime writes it: `-3h`.
+    clock: Option<&'static str>,
     /// Their id, once they are in an organization.
     pub(crate) user: String,
 }
@@ -37,6 +39,7 @@ impl Person {
             key: key.clone(),
             folder: Arc::new(tempfile::tempdir().unwrap()),
             environment: Vec::new(),
+            clock: None,
             user: String::new(),
         }
     }
@@ -45,6 +48,11 @@ impl Person {
     pub(crate) fn with_card(key: &Key, home: &GnupgHome) -> Self {
         let environment = home.environment().map(|(name, value)| (name, value.to_owned())).to_vec();
         Self { environment, ..Self::new(key) }
+    }
+
+    /// A device whose clock is wrong, for this program and for GnuPG.
+    pub(crate) fn with_clock(key: &Key, offset: &'static str) -> Self {
+        Self { clock: Some(offset), ..Self::new(key) }
     }
 
     /// Returns the path of a file on the device.
@@ -60,7 +68,10 @@ impl Person {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(if self.clock.is_some() { "faketime" } else { BINARY });
+        if let Some(offset) = self.clock {
+            command.args(["--exclude-monotonic", "-f", offset, BINARY]);
+        }
         command
             .args(arguments)
             .env_clear()

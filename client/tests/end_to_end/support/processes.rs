@@ -1,6 +1,7 @@
 //! The real service and the lying server, as processes that end with the test.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -32,10 +33,12 @@ pub(crate) struct Service {
     _process: Process,
     _folder: TempDir,
     pub(crate) url: String,
+    admin: String,
 }
 
 impl Service {
-    pub(crate) fn start(supers: &str) -> Self {
+    /// Starts it with further settings: the names of their variables without `COUNTERSIGN_`, and their values.
+    pub(crate) fn start(supers: &str, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("super-administrators.asc");
         std::fs::write(&file, supers).unwrap();
@@ -49,6 +52,7 @@ impl Service {
             .env("COUNTERSIGN_LOG_FORMAT", "json")
             .env("COUNTERSIGN_DRAIN_DELAY", "0s")
             .env("COUNTERSIGN_SUPER_ADMINISTRATORS", &file)
+            .envs(settings.iter().map(|(name, value)| (format!("COUNTERSIGN_{name}"), value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -56,15 +60,27 @@ impl Service {
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut before = Vec::new();
-        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
+        let addresses = log.by_ref().map_while(Result::ok).find_map(|line| {
             let value: Value = serde_json::from_str(&line).unwrap_or_default();
             before.push(line);
-            (value["message"] == "listening").then(|| value["public"].as_str().unwrap().to_owned())
+            (value["message"] == "listening")
+                .then(|| ["public", "admin"].map(|name| value[name].as_str().unwrap().to_owned()))
         });
-        let address = address.unwrap_or_else(|| panic!("the service did not start: {before:?}"));
+        let [public, admin] = addresses.unwrap_or_else(|| panic!("the service did not start: {before:?}"));
         // The pipe must not fill.
         std::thread::spawn(move || log.map_while(Result::ok).for_each(drop));
-        Self { _process: Process(child), _folder: folder, url: format!("http://{address}") }
+        let scheme = if settings.iter().any(|(name, _)| *name == "TLS_CERTIFICATE") { "https" } else { "http" };
+        Self { _process: Process(child), _folder: folder, url: format!("{scheme}://{public}"), admin }
+    }
+
+    /// Returns the value of a metric's series; 0 if there is none.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let mut socket = TcpStream::connect(&self.admin).unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let value = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
     }
 }
 

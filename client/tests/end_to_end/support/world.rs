@@ -14,9 +14,12 @@ pub(crate) struct World {
 impl World {
     /// A service, and people who have not joined anything.
     pub(crate) fn empty() -> Self {
+        Self::empty_with(&[])
+    }
+
+    fn empty_with(settings: &[(&str, &str)]) -> Self {
         let keys = keys();
-        let supers = format!("{}{}", keys.supers[0].certificate, keys.supers[1].certificate);
-        let service = Service::start(&supers);
+        let service = Service::start(&keys.super_certificates(), settings);
         let server = LyingServer::start(&service.url);
         let [alice, bob, carol] = [&keys.alice, &keys.bob, &keys.carol].map(Person::new);
         Self { service, server, alice, bob, carol }
@@ -24,7 +27,12 @@ impl World {
 
     /// Everyone has joined.
     pub(crate) fn new() -> Self {
-        let mut world = Self::empty();
+        Self::with(&[])
+    }
+
+    /// Everyone has joined, on a service with further settings, as [`Service::start`] takes them.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+        let mut world = Self::empty_with(settings);
         let invitation = world.create_organization();
         world.alice.user = String::from(world.alice.json(&["join", &invitation])["user"].as_str().unwrap());
         let World { alice, bob, carol, .. } = &mut world;
@@ -36,19 +44,7 @@ impl World {
 
     /// Both super-administrators sign, each on their own device. Returns Alice's invitation.
     pub(crate) fn create_organization(&self) -> String {
-        let keys = keys();
-        let [one, two] = [&keys.supers[0], &keys.supers[1]].map(Person::new);
-        let certificates = format!("{}{}", keys.supers[0].certificate, keys.supers[1].certificate);
-        let (of_one, of_two) = (one.write("supers.asc", &certificates), two.write("supers.asc", &certificates));
-        let alice = one.write("alice.asc", &keys.alice.certificate);
-        let server = self.server.url.as_str();
-        let draft = one.path("acme.change");
-        let draft = draft.to_str().unwrap();
-        let create = ["organization", "create", "--server", server, "--super-administrators"];
-        let drafted = one.json(&[&create[..], &[&of_one, "--administrator", &alice, "--output", draft]].concat());
-        assert_eq!((&drafted["signatures"], &drafted["needed"]), (&1.into(), &2.into()));
-        let created = two.json(&[&create[..], &[&of_two, "--draft", draft]].concat());
-        created["invitation"].as_str().unwrap().to_owned()
+        create_organization(&["--server", &self.server.url])
     }
 
     /// Alice adds somebody and invites them.
@@ -69,4 +65,20 @@ impl World {
         second.user.clone_from(&person.user);
         second
     }
+}
+
+/// Both super-administrators sign, each on their own device. `server` says how to reach it. Returns Alice's invitation.
+pub(crate) fn create_organization(server: &[&str]) -> String {
+    let keys = keys();
+    let [one, two] = [&keys.supers[0], &keys.supers[1]].map(Person::new);
+    let certificates = keys.super_certificates();
+    let (of_one, of_two) = (one.write("supers.asc", &certificates), two.write("supers.asc", &certificates));
+    let alice = one.write("alice.asc", &keys.alice.certificate);
+    let draft = one.path("acme.change");
+    let draft = draft.to_str().unwrap();
+    let create = [&["organization", "create"], server, &["--super-administrators"]].concat();
+    let drafted = one.json(&[&create[..], &[of_one.as_str(), "--administrator", &alice, "--output", draft]].concat());
+    assert_eq!((&drafted["signatures"], &drafted["needed"]), (&1.into(), &2.into()));
+    let created = two.json(&[&create[..], &[of_two.as_str(), "--draft", draft]].concat());
+    created["invitation"].as_str().unwrap().to_owned()
 }

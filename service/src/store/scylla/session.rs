@@ -35,9 +35,12 @@ use super::statements::{Kind, StatementName};
 use crate::deadline::Deadline;
 use crate::store::StoreError;
 
-/// How often a connection is asked whether it is still there, and how long it has to say so. A node that hangs instead
-/// of failing is given up after both; the driver's own half minutes would hold up every request until then.
+/// How often a connection is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(2);
+/// How long it has to say so. A node that hangs instead of failing is given up after both; the driver's own half minutes
+/// would hold up every request until then. Longer than a node collects garbage or is overloaded: what breaks then takes
+/// everything with it that is under way.
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long connecting to a node may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node may take to tell what the cluster looks like.
@@ -97,7 +100,7 @@ impl Connecting {
             .keyspaces_to_fetch([settings.address.keyspace.as_str()])
             .connection_timeout(CONNECT_TIMEOUT)
             .keepalive_interval(KEEPALIVE)
-            .keepalive_timeout(KEEPALIVE)
+            .keepalive_timeout(KEEPALIVE_PATIENCE)
             .metadata_request_serverside_timeout(METADATA_TIMEOUT)
             .metadata_request_clientside_timeout(METADATA_PATIENCE)
             .schema_agreement_timeout(AGREEMENT_TIMEOUT)
