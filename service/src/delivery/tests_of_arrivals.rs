@@ -247,7 +247,11 @@ async fn a_check_reads_nothing_a_listing_with_news_reads_points_and_a_merge_read
     let mut world = World::new().await;
     assert!(world.ids().await.is_empty());
     let merge = ["items", "fetched", "fetched_among", "fetched_among"];
-    assert_eq!(world.mailbox.reads(), merge, "the first listing is a full merge, and looks whether the client was here");
+    assert_eq!(
+        world.mailbox.reads(),
+        merge,
+        "the first listing is a full merge, and looks whether the client was here"
+    );
 
     for _ in 0..10 {
         assert!(world.ids().await.is_empty());
