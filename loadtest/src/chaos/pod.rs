@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use countersign_client::clock::Clock;
 use countersign_client::connection::{HttpClient, ServerUrl, Trust};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -20,6 +21,9 @@ use crate::clock::Stopwatch;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How far a pod's clock may be from what it was shifted to, in seconds: it is read once a second.
+const CLOCK_TOLERANCE: i64 = 2;
 
 /// Where Debian has libfaketime.
 const FAKETIME: [&str; 3] = [
@@ -178,13 +182,24 @@ impl Pod {
         Ok(())
     }
 
-    /// Shifts its clock.
+    /// Shifts its clock, and waits until it tells the other time.
     ///
     /// # Errors
-    /// If its clock cannot be written.
-    pub(super) fn shift_clock(&mut self, seconds: i64) -> Result<()> {
+    /// If it goes on telling the old one.
+    pub(super) async fn shift_clock(&mut self, seconds: i64, clock: &dyn Clock) -> Result<()> {
         self.shift = seconds;
-        self.write_clock()
+        self.write_clock()?;
+        let address = self.running.as_ref().context("a pod whose clock is shifted runs")?.public;
+        let watch = Stopwatch::start();
+        loop {
+            let told = date(address).await;
+            let now = i64::try_from(clock.now().to_seconds()).unwrap_or(i64::MAX);
+            if told.is_ok_and(|told| (told - now - seconds).abs() <= CLOCK_TOLERANCE) {
+                return Ok(());
+            }
+            ensure!(watch.elapsed() < PATIENCE, "the clock of pod {} cannot be shifted", self.number + 1);
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     fn clock_file(&self) -> PathBuf {
@@ -241,6 +256,16 @@ fn addresses(log: &Path) -> Option<(SocketAddr, SocketAddr)> {
         let of = |name: &str| line[name].as_str()?.parse().ok();
         (line["message"] == "listening").then(|| Some((of("public")?, of("admin")?)))?
     })
+}
+
+/// Asks a pod what time it is, in seconds since 1970: every answer has a `Date`.
+async fn date(public: SocketAddr) -> Result<i64> {
+    let url: ServerUrl = format!("http://{public}").parse()?;
+    let http = HttpClient::new(url, &Trust::System)?;
+    let request = http::Request::get(format!("http://{public}/")).body(http_body_util::Full::default())?;
+    let answer = http.send(request, Duration::from_secs(2)).await?;
+    let date = answer.headers.get(http::header::DATE).context("an answer has no date")?;
+    Ok(jiff::fmt::rfc2822::parse(date.to_str()?)?.timestamp().as_second())
 }
 
 async fn is_ready(admin: SocketAddr) -> Result<bool> {

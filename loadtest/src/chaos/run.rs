@@ -68,7 +68,7 @@ pub async fn run(
     let began = clock.now().to_string();
     tracing::info!(folder = %folder.display(), "starting everything");
     let supers = keys.super_administrators()?;
-    let stage = Arc::new(Stage::set(settings, &supers, &folder).await?);
+    let stage = Arc::new(Stage::set(settings, &supers, &folder, Arc::clone(&clock)).await?);
     let targets = stage.targets().await?;
     let set_up = SetUp {
         targets: &targets,

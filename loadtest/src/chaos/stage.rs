@@ -1,9 +1,11 @@
 //! The stage: pods, store and Valkey as real processes, and how each fault is done to them and undone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use countersign_client::clock::Clock;
 use countersign_client::connection::{ServerUrl, Trust};
 use rustix::process::Signal;
 use tokio::sync::Mutex;
@@ -52,6 +54,7 @@ pub(super) struct Stage {
     valkey: Option<Valkey>,
     valkey_turns: Vec<Mutex<()>>,
     clocks: bool,
+    clock: Arc<dyn Clock>,
 }
 
 impl Stage {
@@ -59,7 +62,12 @@ impl Stage {
     ///
     /// # Errors
     /// If something does not start.
-    pub(super) async fn set(settings: &Settings, supers: &SuperAdministrators, folder: &Path) -> Result<Self> {
+    pub(super) async fn set(
+        settings: &Settings,
+        supers: &SuperAdministrators,
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let supers_file = folder.join("super-administrators.asc");
         std::fs::write(&supers_file, supers.certificates()).context("cannot write the super-administrators")?;
         let set = |name: &str, value: String| (name.to_owned(), value);
@@ -110,6 +118,7 @@ impl Stage {
             nodes,
             valkey,
             clocks,
+            clock,
         })
     }
 
@@ -164,14 +173,14 @@ impl Stage {
         match step.fault {
             Fault::Kill => pod.kill().await?,
             Fault::Stop => pod.signal(Signal::STOP)?,
-            Fault::ShiftClock { seconds } => pod.shift_clock(seconds)?,
+            Fault::ShiftClock { seconds } => pod.shift_clock(seconds, &*self.clock).await?,
             fault => pod.set(weather(fault)),
         }
         tokio::time::sleep(Duration::from_millis(step.lasts)).await;
         match step.fault {
             Fault::Kill => pod.restart().await?,
             Fault::Stop => pod.signal(Signal::CONT)?,
-            Fault::ShiftClock { .. } => pod.shift_clock(0)?,
+            Fault::ShiftClock { .. } => pod.shift_clock(0, &*self.clock).await?,
             _ => pod.set(Weather::Clear),
         }
         timeline.note(format!("{}: well again", step.place));
