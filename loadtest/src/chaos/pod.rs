@@ -17,8 +17,8 @@ use tokio::process::{Child, Command};
 use super::proxy::{Proxy, Weather};
 use crate::clock::Stopwatch;
 
-/// How long a pod may take until it is ready, and until it has ended after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a pod may take until it is ready, until it has ended after SIGTERM, and until its clock is another.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -186,7 +186,7 @@ impl Pod {
     ///
     /// # Errors
     /// If it goes on telling the old one.
-    pub(super) async fn shift_clock(&mut self, seconds: i64, clock: &dyn Clock) -> Result<()> {
+    pub(super) async fn shift_clock(&mut self, seconds: i64, clock: &dyn Clock, within: Duration) -> Result<()> {
         self.shift = seconds;
         self.write_clock()?;
         let address = self.running.as_ref().context("a pod whose clock is shifted runs")?.public;
@@ -197,7 +197,7 @@ impl Pod {
             if told.is_ok_and(|told| (told - now - seconds).abs() <= CLOCK_TOLERANCE) {
                 return Ok(());
             }
-            ensure!(watch.elapsed() < PATIENCE, "the clock of pod {} cannot be shifted", self.number + 1);
+            ensure!(watch.elapsed() < within, "the clock of pod {} cannot be shifted", self.number + 1);
             tokio::time::sleep(LOOK).await;
         }
     }
