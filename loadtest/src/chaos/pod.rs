@@ -275,6 +275,13 @@ async fn is_ready(admin: SocketAddr) -> Result<bool> {
     Ok(http.send(request, Duration::from_secs(2)).await.is_ok_and(|answer| answer.status.is_success()))
 }
 
+/// Leaves addresses out of a text, so that lines which differ in nothing else are counted together.
+fn without_addresses(text: &str) -> String {
+    let is_address = |word: &&str| word.trim_matches(['[', ']', ',', ':']).parse::<SocketAddr>().is_ok();
+    let words = text.split(' ').map(|word| if is_address(&word) { "(address)" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Counts a pod's log lines that a person should look at, by their level.
 pub(super) fn troubled_lines(folder: &Path) -> std::io::Result<Vec<(String, String, usize)>> {
     let mut counts: std::collections::BTreeMap<(String, String), usize> = std::collections::BTreeMap::new();
@@ -287,10 +294,30 @@ pub(super) fn troubled_lines(folder: &Path) -> std::io::Result<Vec<(String, Stri
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             let level = line["level"].as_str().unwrap_or_default().to_uppercase();
             if level == "ERROR" || level == "WARN" {
-                let message = line["message"].as_str().unwrap_or_default().to_owned();
+                let message = without_addresses(line["message"].as_str().unwrap_or_default());
                 *counts.entry((level, message)).or_default() += 1;
             }
         }
     }
     Ok(counts.into_iter().map(|((level, message), count)| (level, message, count)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_differ_in_addresses_only_are_counted_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |level: &str, port: u16| {
+            format!("{{\"level\":\"{level}\",\"message\":\"connection to 127.0.0.1:{port}, lost\"}}\n")
+        };
+        let log = [line("WARN", 1), line("WARN", 2), line("INFO", 3), line("ERROR", 4), "not JSON\n".to_owned()];
+        std::fs::write(folder.path().join("pod-1-1.log"), log.concat()).unwrap();
+
+        let troubled = troubled_lines(folder.path()).unwrap();
+
+        let told = "connection to (address) lost".to_owned();
+        assert_eq!(troubled, [("ERROR".to_owned(), told.clone(), 1), ("WARN".to_owned(), told, 2)]);
+    }
 }
