@@ -2,7 +2,7 @@
 # What a target needs and is missing, it installs: Debian packages, and cargo tools under $COUNTERSIGN_CACHE.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-cluster chaos simulate lint fmt doc deny bench install check-install clean
+.PHONY: help run demo test test-cluster simulate lint fmt doc deny bench install check-install clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,7 @@ test-cluster: servers ## Run the tests of three pods over a cluster of three CQL
 
 SEED ?=
 MINUTES ?= 3
+.PHONY: chaos
 chaos: servers ## Run the ledger over three pods, three CQL nodes and six Valkeys while faults are done (SEED=7 MINUTES=5)
 	@SEED=$(SEED) MINUTES=$(MINUTES) scripts/chaos.sh
 

@@ -10,7 +10,7 @@ set -euo pipefail
 # command:package
 needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl)
 testing=(pcscd:pcscd scdaemon:scdaemon setpriv:util-linux valkey-check-rdb:valkey-tools valkey-cli:valkey-tools tmux:tmux
-  pinentry-curses:pinentry-curses java:openjdk-17-jre-headless mvn:maven faketime:faketime)
+  pinentry-curses:pinentry-curses faketime:faketime java:openjdk-17-jre-headless mvn:maven)
 linting=(shellcheck:shellcheck)
 
 # Commands of administrators, and programs that only GnuPG runs, are not on everybody's path.
