@@ -39,6 +39,12 @@ test: servers ## Run all tests
 test-cluster: servers ## Run the tests of three pods over a cluster of three CQL nodes
 	@scripts/test-cluster.sh
 
+SEED ?=
+MINUTES ?= 3
+.PHONY: chaos
+chaos: servers ## Run the ledger over three pods, three CQL nodes and six Valkeys while faults are done (SEED=7 MINUTES=5)
+	@SEED=$(SEED) MINUTES=$(MINUTES) scripts/chaos.sh
+
 SEEDS ?= 100000
 FROM ?= 0
 simulate: packages ## Run many more simulated worlds than `make test` does (SEEDS=1000000 takes a night, FROM=… goes on)

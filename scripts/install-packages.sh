@@ -11,7 +11,7 @@ set -euo pipefail
 # command:package
 needed=(cc:gcc make:make gpg:gnupg gpgv:gpgv gpgconf:gpgconf gpg-agent:gpg-agent curl:curl jq:jq openssl:openssl)
 testing=(pcscd:pcscd scdaemon:scdaemon setpriv:util-linux valkey-check-rdb:valkey-tools valkey-cli:valkey-tools tmux:tmux
-  pinentry-curses:pinentry-curses java:openjdk-17-jre-headless mvn:maven faketime:faketime)
+  pinentry-curses:pinentry-curses faketime:faketime java:openjdk-17-jre-headless mvn:maven)
 linting=(shellcheck:shellcheck)
 # Node and a browser, to draw dashboards.
 observing=(node:nodejs npm:npm chromium:chromium fc-list:fontconfig valkey-check-rdb:valkey-tools valkey-cli:valkey-tools

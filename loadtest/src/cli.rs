@@ -208,7 +208,7 @@ pub(crate) struct Chaos {
     #[arg(long, value_name = "DURATION", default_value = "180s")]
     pub(crate) drain: HumanDuration,
     /// How long a delivery may take
-    #[arg(long, value_name = "DURATION", default_value = "120s")]
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub(crate) late: HumanDuration,
     /// What the pods keep their messages in
     #[arg(long, value_enum, default_value = "cql")]

@@ -12,8 +12,8 @@
 //! | [`wire`] | one client of one user over one or many servers: sessions, nonces, one attempt at a time |
 //! | [`clock`], [`random`] | time and randomness, which are parameters everywhere else |
 //!
-//! Arrows go downwards: `chaos → ledger, canary → people → wire → keys → clock, random`. Signatures and connections are those of
-//! `countersign-client`; what is signed and what is answered is the protocol's.
+//! Arrows go downwards: `chaos → ledger, canary → people → wire → keys → clock, random`. Signatures and connections are
+//! those of `countersign-client`; what is signed and what is answered is the protocol's.
 //!
 //! It is meant for services that are under test or under load by their owners: the keys of its people lie unprotected
 //! in its folder (docs/decisions/0012-keys-of-the-load-tester.md).

@@ -12,7 +12,7 @@ const MAY_NAME: [(&str, &[&str]); 9] = [
     ("canary", &["clock", "keys", "ledger", "people", "random", "wire"]),
     ("ledger", &["clock", "people", "random", "wire"]),
     ("people", &["keys", "wire"]),
-    ("wire", &["keys", "random"]),
+    ("wire", &["clock", "keys", "random"]),
     ("keys", &["clock"]),
     ("clock", &[]),
     ("random", &[]),

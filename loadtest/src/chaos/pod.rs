@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use countersign_client::clock::Clock;
 use countersign_client::connection::{HttpClient, ServerUrl, Trust};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -16,10 +17,13 @@ use tokio::process::{Child, Command};
 use super::proxy::{Proxy, Weather};
 use crate::clock::Stopwatch;
 
-/// How long a pod may take until it is ready, and until it has ended after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a pod may take until it is ready, until it has ended after SIGTERM, and until its clock is another.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How far a pod's clock may be from what it was shifted to, in seconds: it is read once a second.
+const CLOCK_TOLERANCE: i64 = 2;
 
 /// Where Debian has libfaketime.
 const FAKETIME: [&str; 3] = [
@@ -178,13 +182,24 @@ impl Pod {
         Ok(())
     }
 
-    /// Shifts its clock.
+    /// Shifts its clock, and waits until it tells the other time.
     ///
     /// # Errors
-    /// If its clock cannot be written.
-    pub(super) fn shift_clock(&mut self, seconds: i64) -> Result<()> {
+    /// If it goes on telling the old one.
+    pub(super) async fn shift_clock(&mut self, seconds: i64, clock: &dyn Clock, within: Duration) -> Result<()> {
         self.shift = seconds;
-        self.write_clock()
+        self.write_clock()?;
+        let address = self.running.as_ref().context("a pod whose clock is shifted runs")?.public;
+        let watch = Stopwatch::start();
+        loop {
+            let told = date(address).await;
+            let now = i64::try_from(clock.now().to_seconds()).unwrap_or(i64::MAX);
+            if told.is_ok_and(|told| (told - now - seconds).abs() <= CLOCK_TOLERANCE) {
+                return Ok(());
+            }
+            ensure!(watch.elapsed() < within, "the clock of pod {} cannot be shifted", self.number + 1);
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     fn clock_file(&self) -> PathBuf {
@@ -243,11 +258,28 @@ fn addresses(log: &Path) -> Option<(SocketAddr, SocketAddr)> {
     })
 }
 
+/// Asks a pod what time it is, in seconds since 1970: every answer has a `Date`.
+async fn date(public: SocketAddr) -> Result<i64> {
+    let url: ServerUrl = format!("http://{public}").parse()?;
+    let http = HttpClient::new(url, &Trust::System)?;
+    let request = http::Request::get(format!("http://{public}/")).body(http_body_util::Full::default())?;
+    let answer = http.send(request, Duration::from_secs(2)).await?;
+    let date = answer.headers.get(http::header::DATE).context("an answer has no date")?;
+    Ok(jiff::fmt::rfc2822::parse(date.to_str()?)?.timestamp().as_second())
+}
+
 async fn is_ready(admin: SocketAddr) -> Result<bool> {
     let url: ServerUrl = format!("http://{admin}").parse()?;
     let http = HttpClient::new(url, &Trust::System)?;
     let request = http::Request::get(format!("http://{admin}/readyz")).body(http_body_util::Full::default())?;
     Ok(http.send(request, Duration::from_secs(2)).await.is_ok_and(|answer| answer.status.is_success()))
+}
+
+/// Leaves addresses out of a text, so that lines which differ in nothing else are counted together.
+fn without_addresses(text: &str) -> String {
+    let is_address = |word: &&str| word.trim_matches(['[', ']', ',', ':']).parse::<SocketAddr>().is_ok();
+    let words = text.split(' ').map(|word| if is_address(&word) { "(address)" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Counts a pod's log lines that a person should look at, by their level.
@@ -262,10 +294,30 @@ pub(super) fn troubled_lines(folder: &Path) -> std::io::Result<Vec<(String, Stri
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             let level = line["level"].as_str().unwrap_or_default().to_uppercase();
             if level == "ERROR" || level == "WARN" {
-                let message = line["message"].as_str().unwrap_or_default().to_owned();
+                let message = without_addresses(line["message"].as_str().unwrap_or_default());
                 *counts.entry((level, message)).or_default() += 1;
             }
         }
     }
     Ok(counts.into_iter().map(|((level, message), count)| (level, message, count)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_differ_in_addresses_only_are_counted_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |level: &str, port: u16| {
+            format!("{{\"level\":\"{level}\",\"message\":\"connection to 127.0.0.1:{port}, lost\"}}\n")
+        };
+        let log = [line("WARN", 1), line("WARN", 2), line("INFO", 3), line("ERROR", 4), "not JSON\n".to_owned()];
+        std::fs::write(folder.path().join("pod-1-1.log"), log.concat()).unwrap();
+
+        let troubled = troubled_lines(folder.path()).unwrap();
+
+        let told = "connection to (address) lost".to_owned();
+        assert_eq!(troubled, [("ERROR".to_owned(), told.clone(), 1), ("WARN".to_owned(), told, 2)]);
+    }
 }

@@ -84,13 +84,8 @@ impl Report {
         }
         writeln!(text, "\n## How the clients fared\n\nAttempts that had to be repeated:")?;
         let repeated: Vec<String> = self.repeated.iter().map(|(why, count)| format!("{count} {why}")).collect();
-        writeln!(
-            text,
-            "{}. Messages skipped because {} waited already: {}.",
-            repeated.join(", "),
-            500,
-            self.skipped
-        )?;
+        let skipped = self.skipped;
+        writeln!(text, "{}. Messages skipped because too many waited: {skipped}.", repeated.join(", "))?;
         let (store, valkey) = self.proxied;
         writeln!(text, "\nConnections through the proxies: {store} to the store, {valkey} to Valkey.\n")?;
         writeln!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use countersign_client::clock::Clock;
 use countersign_client::entropy::Entropy;
 use tokio::task::JoinSet;
@@ -68,7 +68,7 @@ pub async fn run(
     let began = clock.now().to_string();
     tracing::info!(folder = %folder.display(), "starting everything");
     let supers = keys.super_administrators()?;
-    let stage = Arc::new(Stage::set(settings, &supers, &folder).await?);
+    let stage = Arc::new(Stage::set(settings, &supers, &folder, Arc::clone(&clock)).await?);
     let targets = stage.targets().await?;
     let set_up = SetUp {
         targets: &targets,
@@ -96,6 +96,10 @@ pub async fn run(
 
     let proxied = (stage.store_connections(), stage.valkey_connections());
     let shape = stage.shape();
+    ensure!(
+        shape.nodes == 0 || (proxied.0 > 0 && proxied.1 > 0),
+        "nothing went through the proxies, so no connection was harmed: this run shows nothing"
+    );
     let stage = Arc::into_inner(stage).context("something is still done to the stage")?;
     stage.clear().await?;
     let (events, samples) = timeline.all();
@@ -147,7 +151,7 @@ async fn perform(plan: &Plan, stage: &Arc<Stage>, timeline: &Timeline, ledger: &
 
 fn in_words(store: &Store, shape: Shape) -> String {
     let Shape { pods, nodes, valkeys, clocks, .. } = shape;
-    let clocks = if clocks { "" } else { "; clocks were left alone, since libfaketime is not installed" };
+    let clocks = if clocks { "" } else { "; clocks were left alone, since libfaketime is missing or has no effect" };
     match store {
         Store::Embedded => format!("one pod with the embedded store{clocks}"),
         Store::SharedCql(_) | Store::OwnCql(_) => {

@@ -1,21 +1,26 @@
 //! The stage: pods, store and Valkey as real processes, and how each fault is done to them and undone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use countersign_client::clock::Clock;
 use countersign_client::connection::{ServerUrl, Trust};
 use rustix::process::Signal;
 use tokio::sync::Mutex;
 
 use super::cql::Nodes;
 use super::plan::{Fault, Place, Shape, Step};
-use super::pod::{Launch, Pod, find_faketime};
+use super::pod::{Launch, PATIENCE, Pod, find_faketime};
 use super::proxy::Weather;
 use super::timeline::Timeline;
 use super::valkey::{Mode, Valkey};
 use crate::keys::SuperAdministrators;
 use crate::wire::Targets;
+
+/// How long it is tried whether a clock can be shifted.
+const CLOCK_TRY: Duration = Duration::from_secs(15);
 
 /// What the pods keep their messages in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,7 @@ pub(super) struct Stage {
     valkey: Option<Valkey>,
     valkey_turns: Vec<Mutex<()>>,
     clocks: bool,
+    clock: Arc<dyn Clock>,
 }
 
 impl Stage {
@@ -59,7 +65,12 @@ impl Stage {
     ///
     /// # Errors
     /// If something does not start.
-    pub(super) async fn set(settings: &Settings, supers: &SuperAdministrators, folder: &Path) -> Result<Self> {
+    pub(super) async fn set(
+        settings: &Settings,
+        supers: &SuperAdministrators,
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let supers_file = folder.join("super-administrators.asc");
         std::fs::write(&supers_file, supers.certificates()).context("cannot write the super-administrators")?;
         let set = |name: &str, value: String| (name.to_owned(), value);
@@ -92,7 +103,7 @@ impl Stage {
             service.extend(valkey.settings());
         }
         let faketime = find_faketime();
-        let clocks = faketime.is_some();
+        let library = faketime.is_some();
         let launch =
             Launch { binary: settings.binary.clone(), settings: service, folder: folder.to_owned(), faketime };
         if nodes.is_some() {
@@ -102,6 +113,7 @@ impl Stage {
         for number in 0..settings.pods {
             pods.push(Mutex::new(Pod::start(number, launch.clone()).await?));
         }
+        let clocks = library && clocks_can_be_shifted(&pods, &*clock).await?;
         let turns = |number: usize| (0..number).map(|_| Mutex::new(())).collect::<Vec<_>>();
         Ok(Self {
             pods,
@@ -110,6 +122,7 @@ impl Stage {
             nodes,
             valkey,
             clocks,
+            clock,
         })
     }
 
@@ -164,14 +177,14 @@ impl Stage {
         match step.fault {
             Fault::Kill => pod.kill().await?,
             Fault::Stop => pod.signal(Signal::STOP)?,
-            Fault::ShiftClock { seconds } => pod.shift_clock(seconds)?,
+            Fault::ShiftClock { seconds } => pod.shift_clock(seconds, &*self.clock, PATIENCE).await?,
             fault => pod.set(weather(fault)),
         }
         tokio::time::sleep(Duration::from_millis(step.lasts)).await;
         match step.fault {
             Fault::Kill => pod.restart().await?,
             Fault::Stop => pod.signal(Signal::CONT)?,
-            Fault::ShiftClock { .. } => pod.shift_clock(0)?,
+            Fault::ShiftClock { .. } => pod.shift_clock(0, &*self.clock, PATIENCE).await?,
             _ => pod.set(Weather::Clear),
         }
         timeline.note(format!("{}: well again", step.place));
@@ -253,6 +266,17 @@ impl Stage {
             None => Ok(()),
         }
     }
+}
+
+/// Tries whether the library has an effect: on a program that is linked statically it has none.
+async fn clocks_can_be_shifted(pods: &[Mutex<Pod>], clock: &dyn Clock) -> Result<bool> {
+    let mut pod = pods.first().context("there is no pod")?.lock().await;
+    if let Err(error) = pod.shift_clock(5, clock, CLOCK_TRY).await {
+        tracing::warn!(error = format!("{error:#}"), "clocks are left alone");
+        return Ok(false);
+    }
+    pod.shift_clock(0, clock, PATIENCE).await?;
+    Ok(true)
 }
 
 /// What a fault of connections does to them.

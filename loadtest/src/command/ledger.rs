@@ -47,13 +47,14 @@ impl cli::Traffic {
 pub(crate) async fn run(options: cli::Ledger) -> Result<Exit> {
     let targets = Targets::new(&options.service.urls, &options.service.trust())?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let traffic = Options { audit: !options.no_audit, ..options.traffic.options() };
+    let mut traffic = Options { audit: !options.no_audit, ..options.traffic.options() };
     let mut terms = Terms { late: options.late.0 };
     let mut duration = options.duration.0;
     let ledger = if let (true, Some(folder)) = (options.resume, &options.folder) {
         // Whatever is left has waited for as long as there was no ledger.
         terms.late = Duration::MAX;
         duration = Duration::ZERO;
+        traffic.rate = 0.0;
         Ledger::open(folder, traffic, targets, clock(), entropy)?
     } else {
         let keys = options.keys.folder()?;

@@ -168,12 +168,16 @@ impl Device {
         let now = self.now();
         let nonce = Nonce::next(now, self.nonce);
         self.nonce = Some(nonce);
-        let http = self.targets.draw(&mut self.random);
-        let Ok(request) = signer.request(call, http.server().as_str(), nonce, now) else {
+        let targets = self.targets.clone();
+        let target = targets.draw(&mut self.random);
+        let Ok(request) = signer.request(call, target.http.server().as_str(), nonce, now) else {
             return Reply::Refused(Box::new(Problem::new(ProblemType::MalformedRequest, "no path")));
         };
         let patience = self.patience.saturating_add(Duration::from_secs(call.wait.unwrap_or(0)));
-        let answer = http.send(request, patience).await;
+        let answer = target.http.send(request, patience).await;
+        if answer.is_err() {
+            targets.rest(target);
+        }
         self.judge(answer)
     }
 
@@ -186,12 +190,17 @@ impl Device {
             Reply::Refused(Box::new(Problem::new(ProblemType::SignatureInvalid, format!("{error:#}"))))
         };
         let signature = self.person.sign(password_text(&self.address, nonce).as_bytes(), now).map_err(broken)?;
-        let http = self.targets.draw(&mut self.random);
-        let request = Request::get(format!("{}/{organization}/{user}/password?client={client}", http.server()))
-            .header("authorization", OpenPgpAuthorization { nonce, signature }.to_string())
-            .body(Full::default())
-            .map_err(|error| broken(error.into()))?;
-        let answer = http.send(request, self.patience).await;
+        let targets = self.targets.clone();
+        let target = targets.draw(&mut self.random);
+        let request =
+            Request::get(format!("{}/{organization}/{user}/password?client={client}", target.http.server()))
+                .header("authorization", OpenPgpAuthorization { nonce, signature }.to_string())
+                .body(Full::default())
+                .map_err(|error| broken(error.into()))?;
+        let answer = target.http.send(request, self.patience).await;
+        if answer.is_err() {
+            targets.rest(target);
+        }
         match self.judge(answer) {
             Reply::Done(answer) => {
                 let key = self.open(&answer, nonce).map_err(broken)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use countersign_loadtest::keys::write_people;
 use countersign_protocol::digest::Sha256Digest;
 use countersign_protocol::id::{OrganizationId, UserId};
 use countersign_protocol::message_id::MessageId;
@@ -95,4 +96,24 @@ async fn a_canary_that_nobody_knows_says_what_to_give() {
     let status = eventually("it ends", async || canary.child.try_wait().unwrap()).await;
     assert_eq!(status.code(), Some(1));
     eventually("it says why", async || canary.text().contains("--create").then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_can_be_a_user_whom_administrators_have_added() {
+    let service = Service::start(&[]).await;
+    let organization = service.organization(2).await;
+    let user = &organization.users[1];
+    let key = service.folder.path().join("canary.pgp");
+    write_people(&key, [&user.person]).unwrap();
+    let (id, of) = (user.id.to_string(), organization.id.to_string());
+    let arguments = ["--organization", &of, "--user", &id, "--key", key.to_str().unwrap()];
+
+    let canary = canary(&service, &service.folder.path().join("canary"), &arguments);
+    let admin = admin_of(&canary).await;
+
+    eventually("messages come back", async || {
+        (value(&get(&admin, "/metrics").await?, "countersign_canary_received_total") > 0.5).then_some(())
+    })
+    .await;
+    assert!(canary.text().contains(&id), "{}", canary.text());
 }

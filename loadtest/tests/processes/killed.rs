@@ -69,3 +69,27 @@ async fn a_ledger_says_what_is_wrong_before_it_begins() {
     assert_eq!(unknown.status.code(), Some(64));
     assert_eq!(nothing.status.code(), Some(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_can_have_its_super_administrators_from_a_file() {
+    let service = Service::start(&[]).await;
+    let url = service.url.to_string();
+    let elsewhere = service.folder.path().join("other-keys");
+    let theirs = service.keys().join("super-administrators.pgp");
+    let given = ["--super-administrator-keys", theirs.to_str().unwrap()];
+    let mut setup = command(&service, &["setup", "--super-administrators", "written.asc"]);
+    setup.args(given).env("COUNTERSIGN_LOADTEST_KEYS", &elsewhere);
+    let mut ledger =
+        command(&service, &["ledger", "--url", &url, "--users", "2", "--duration", "1s", "--json", "v.json"]);
+    ledger.args(given).env("COUNTERSIGN_LOADTEST_KEYS", &elsewhere);
+
+    let (written, kept) = (run(setup).await, run(ledger).await);
+
+    let read = |name: &str| std::fs::read_to_string(service.folder.path().join(name)).unwrap();
+    assert!(written.status.success());
+    assert_eq!(read("written.asc"), read("super-administrators.asc"));
+    assert_eq!(kept.status.code(), Some(0), "{}", String::from_utf8_lossy(&kept.stderr));
+    let verdict: Value = serde_json::from_str(&read("v.json")).unwrap();
+    assert!(verdict["messages"].as_u64().unwrap() > 0);
+    assert_eq!(verdict["lost"]["count"], 0);
+}

@@ -6,4 +6,5 @@ mod behind_its_back;
 mod canary;
 mod chaos;
 mod killed;
+mod lost_answers;
 mod support;
