@@ -35,7 +35,10 @@ pub const AUTHENTICATIONS: Metric = counter(
 pub const CLOCK_OFFSET: Metric = seconds(
     "countersign_client_clock_offset_seconds",
     &[],
-    &[-30.0, -10.0, -5.0, -2.0, -1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0],
+    &[
+        -30.0, -10.0, -5.0, -2.0, -1.0, -0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5,
+        1.0, 2.0, 5.0, 10.0, 30.0,
+    ],
     "How much later than this process's clock the time in a request's nonce is, for signatures that are good or whose \
      nonce is outside the window. One process whose median differs from the others' has a wrong clock. Its sum is of no use.",
 );

@@ -49,7 +49,7 @@ pub const RUNTIME_QUEUE: Metric = gauge(
 
 /// CPU.
 pub const PROCESS_CPU: Metric =
-    counter("process_cpu_seconds_total", "seconds", &[], "Total user and system CPU time spent in seconds.");
+    counter("process_cpu_seconds_total", "seconds", &[], "CPU time that the process has taken, of the system too.");
 /// Memory.
 pub const PROCESS_RESIDENT: Metric =
     gauge("process_resident_memory_bytes", "bytes", &[], "Resident memory size in bytes.");

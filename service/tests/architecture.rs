@@ -99,7 +99,7 @@ const HOMES: [(&str, &[&str]); 28] = [
     ("governor", &["rate_limit"]),
     ("clap", &["cli", "config", "main"]),
     ("toml", &["config"]),
-    ("rustix", &["openpgp", "store/embedded"]),
+    ("rustix", &["openpgp", "store/embedded", "telemetry/metrics/process"]),
     ("moka", &["authority", "ephemeral/valkey"]),
     ("anyhow", &["app", "main", "healthcheck"]),
 ];
