@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs Countersign, a load on it, Prometheus and node exporter, on loopback ports, until Ctrl-C. Everything is a process of
+# Runs Countersign, a load and a canary on it, Prometheus and node exporter, on loopback ports, until Ctrl-C. Everything is a process of
 # this script, in a folder that goes with it. What is there is written to the screen, and as `name=value` to the file
 # $OBSERVE_STATE, if that is set. With --held, it ends when its standard input does, so that it never outlives its caller.
 #
@@ -109,6 +109,18 @@ for ((pod = 0; pod < pods; pod++)); do
   note "pod_$pod" "$begun"
 done
 
+# === Those who use it ===
+
+begin load "$binaries/countersign-loadtest" ledger "${urls[@]/#/--url=}" --rate "${OBSERVE_RATE:-20}" \
+  --duration 1000h --folder "$folder/ledger"
+load=$begun
+begin canary "$binaries/countersign-loadtest" canary "${urls[@]/#/--url=}" --create --folder "$folder/canary" \
+  --admin-listen 127.0.0.1:0 --every "${OBSERVE_CANARY:-2s}"
+canary_address() { sed -n 's/.*admin[^0-9]*\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$folder/canary.log" | head -n 1; }
+canary_sings() { [[ -n $(canary_address) ]]; }
+until_it "The canary" "$begun" canary_sings
+canary=$(canary_address)
+
 # === Those who look ===
 
 node_port=$(free_port)
@@ -122,6 +134,8 @@ rule_files: ['$PWD/prometheus/rules/*.yaml']
 scrape_configs:
   - job_name: countersign
     static_configs: [{targets: [$(IFS=,; echo "${admins[*]}")], labels: {namespace: local}}]
+  - job_name: canary
+    static_configs: [{targets: ['$canary']}]
   - job_name: node
     static_configs: [{targets: ['127.0.0.1:$node_port']}]
 CONFIGURATION
@@ -129,11 +143,6 @@ prometheus_port=$(free_port)
 begin prometheus prometheus --config.file="$folder/prometheus.yaml" --storage.tsdb.path="$folder/prometheus" \
   --web.listen-address="127.0.0.1:$prometheus_port" --web.enable-lifecycle
 until_it "Prometheus" "$begun" curl -sf "http://127.0.0.1:$prometheus_port/-/ready"
-
-# === The load ===
-
-begin load "$binaries/countersign-loadtest" ledger "${urls[@]/#/--url=}" --rate "${OBSERVE_RATE:-20}" \
-  --duration 1000h --folder "$folder/ledger"
 
 note prometheus "http://127.0.0.1:$prometheus_port"
 note urls "${urls[*]}"
@@ -145,9 +154,10 @@ cat <<TEXT
                   the address of a Grafana data source; then import grafana/dashboards/*.json
   Countersign     ${urls[*]}
   its metrics     ${admins[*]/%//metrics}
+  the canary      http://$canary/metrics
   node exporter   http://127.0.0.1:$node_port/metrics
   logs, data      $folder
 
 Ctrl-C stops all of it, and removes the data.
 TEXT
-if [[ $held == --held ]]; then cat >/dev/null; else wait "$begun"; fi
+if [[ $held == --held ]]; then cat >/dev/null; else wait "$load"; fi

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::contract::{Exported, Source, asked};
 use crate::model::{Dashboard, Variable};
-use crate::prometheus::Prometheus;
+use crate::prometheus::{Prometheus, Series};
 use crate::rules::{Group, Rule};
 
 /// Series that a query may have: more cannot be told apart in a graph.
@@ -79,24 +79,16 @@ impl Check<'_> {
         let mut report = Report::default();
         let now = self.prometheus.number("time()").await?.unwrap_or_default();
         for dashboard in dashboards {
-            for variable in &dashboard.variables {
-                if let Variable::Label { name, series, label, .. } = variable {
-                    let values = self.prometheus.label_values(label, &self.filled(series)).await?;
-                    let what = format!("{}: variable {name}", dashboard.title);
-                    let fits = (1..=SERIES_MAX).contains(&values.len());
-                    report.note(fits, || format!("{what} has {} values", values.len()));
-                }
-            }
+            let variables = self.variables(dashboard, &mut report).await?;
             for panel in dashboard.rows.iter().flat_map(|row| &row.panels) {
                 for query in &panel.queries {
                     let what = format!("{}: {}: {}", dashboard.title, panel.title, query.legend);
-                    match self.missing_source(&query.expression)? {
-                        Some(source) => report.absent.push(format!("{what}: {source:?} is not there")),
-                        None => {
-                            let fault = self.fault(&query.expression, now).await?;
-                            report.note(fault.is_none(), || format!("{what}: {}", fault.unwrap_or_default()));
-                        }
+                    if let Some(source) = self.missing_source(&query.expression)? {
+                        report.absent.push(format!("{what}: {source:?} is not there"));
+                        continue;
                     }
+                    let fault = self.fault(&filled(&query.expression, &variables), now).await?;
+                    report.note(fault.is_none(), || format!("{what}: {}", fault.unwrap_or_default()));
                 }
             }
         }
@@ -114,16 +106,16 @@ impl Check<'_> {
     /// What a rule records must be there; of an alert, which is mostly silent, every series that it asks for.
     async fn rule(&self, rule: &Rule, now: f64, report: &mut Report) -> Result<()> {
         let what = format!("rule {}", rule.name());
-        if let Some(source) = self.missing_source(&rule.expr)? {
-            report.absent.push(format!("{what}: {source:?} is not there"));
-            return Ok(());
-        }
         if let Some(recorded) = &rule.record {
             let fault = self.fault(recorded, now).await?;
             report.note(fault.is_none(), || format!("{what}: {}", fault.unwrap_or_default()));
             return Ok(());
         }
         for series in asked(&rule.expr)? {
+            if let Some(source) = self.missing_source(&series.name)? {
+                report.absent.push(format!("{what}: {}: {source:?} is not there", series.name));
+                continue;
+            }
             let count = self.prometheus.number(&format!("count({})", series.selector)).await?;
             report.note(count.is_some(), || format!("{what}: {} has no data", series.selector));
         }
@@ -133,47 +125,53 @@ impl Check<'_> {
     /// Returns the program that is not there and whose series a query asks for, if there is one.
     fn missing_source(&self, expression: &str) -> Result<Option<Source>> {
         let sources = asked(expression)?.into_iter().filter_map(|series| self.exported.source(&series.name));
-        // Where something stands in for what is not there, there is data all the same.
-        let stands_in = expression.contains("or vector(");
-        Ok(sources.filter(|source| !stands_in && self.without.contains(source)).min())
+        Ok(sources.filter(|source| self.without.contains(source)).min())
     }
 
     async fn fault(&self, expression: &str, now: f64) -> Result<Option<String>> {
-        let series = match self.prometheus.range(&self.filled(expression), now, self.window.seconds, 2.0).await {
+        let series = match self.prometheus.range(expression, now, self.window.seconds, 2.0).await {
             Ok(series) => series,
             Err(error) => return Ok(Some(format!("{error:#}"))),
         };
         if series.len() > SERIES_MAX {
             return Ok(Some(format!("{} series", series.len())));
         }
-        let values: Vec<f64> = series.iter().flat_map(|series| series.values()).collect();
+        let values: Vec<f64> = series.iter().flat_map(Series::values).collect();
         if values.iter().any(|value| value.is_infinite()) {
-            return Ok(Some(format!("an infinite value: {}", self.filled(expression))));
+            return Ok(Some(format!("an infinite value: {expression}")));
         }
         if !values.iter().any(|value| value.is_finite()) {
-            return Ok(Some(format!("no data: {}", self.filled(expression))));
+            return Ok(Some(format!("no data: {expression}")));
         }
         Ok(None)
     }
 
-    /// Puts in what Grafana would.
-    fn filled(&self, expression: &str) -> String {
-        let range = format!("{}s", self.window.seconds);
-        let rate = format!("{}s", self.window.rate);
-        let variables = [
-            ("$__rate_interval", rate.as_str()),
-            ("$__range", &range),
-            ("$namespace", ".*"),
-            ("$job", ".+"),
-            ("$instance", ".+"),
-            ("$node", ".+"),
-            ("$business", ".+"),
-            ("$storage", ".+"),
-            ("$target", "0.7"),
-            ("$price", "0.04"),
+    /// What a dashboard's variables stand for when nothing is chosen, in the order in which they depend on each other.
+    async fn variables(&self, dashboard: &Dashboard, report: &mut Report) -> Result<Vec<(String, String)>> {
+        let mut variables = vec![
+            ("__rate_interval".to_owned(), format!("{}s", self.window.rate)),
+            ("__range".to_owned(), format!("{}s", self.window.seconds)),
         ];
-        variables.into_iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
+        for variable in &dashboard.variables {
+            match variable {
+                Variable::Number { name, value, .. } => variables.push(((*name).to_owned(), (*value).to_owned())),
+                Variable::Label { name, series, label, all, .. } => {
+                    let values = self.prometheus.label_values(label, &filled(series, &variables)).await?;
+                    let fits = (1..=SERIES_MAX).contains(&values.len());
+                    let what = || format!("{}: variable {name} has {} values", dashboard.title, values.len());
+                    report.note(fits, what);
+                    let all = all.map_or_else(|| values.join("|"), ToOwned::to_owned);
+                    variables.push(((*name).to_owned(), all));
+                }
+            }
+        }
+        Ok(variables)
     }
+}
+
+/// Puts in what Grafana would.
+fn filled(expression: &str, variables: &[(String, String)]) -> String {
+    variables.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(&format!("${name}"), value))
 }
 
 impl Report {

@@ -12,6 +12,13 @@ const TARGET_LABELS: &[&str] = &["namespace", "job", "instance", "pod"];
 
 /// Series of others that dashboards and rules ask for, with what exports them. Their labels are theirs to know.
 const FOREIGN: &[(&str, Source)] = &[
+    ("countersign_canary_delivery_seconds_bucket", Source::Canary),
+    ("countersign_canary_late_total", Source::Canary),
+    ("countersign_canary_lost_total", Source::Canary),
+    ("countersign_canary_pending", Source::Canary),
+    ("countersign_canary_received_total", Source::Canary),
+    ("countersign_canary_send_seconds_bucket", Source::Canary),
+    ("countersign_canary_sent_total", Source::Canary),
     ("up", Source::Prometheus),
     ("node_cpu_seconds_total", Source::NodeExporter),
     ("node_load1", Source::NodeExporter),
@@ -29,6 +36,8 @@ pub enum Source {
     Service,
     /// The load tester.
     LoadTester,
+    /// The canary of the load tester.
+    Canary,
     /// Prometheus' node exporter.
     NodeExporter,
     /// kube-state-metrics.
@@ -127,6 +136,11 @@ impl Exported {
         let recorded = recorded.map(|name| (name.to_owned(), (Source::Rule, None)));
         let own = own(Source::Service, SERVICE).chain(own(Source::LoadTester, LOADTEST));
         Self { series: own.chain(foreign).chain(recorded).collect() }
+    }
+
+    /// Returns every series that comes from a source.
+    pub fn series_of(&self, source: Source) -> impl Iterator<Item = &str> {
+        self.series.iter().filter(move |(_, (of, _))| *of == source).map(|(name, _)| name.as_str())
     }
 
     /// Tells who exports a series.

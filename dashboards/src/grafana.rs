@@ -67,7 +67,6 @@ fn variables(variables: &[Variable]) -> Vec<Value> {
         "label": "Data source",
         "type": "datasource",
         "query": "prometheus",
-        "current": {},
         "regex": "",
         "refresh": 1,
         "hide": 0,
@@ -77,23 +76,28 @@ fn variables(variables: &[Variable]) -> Vec<Value> {
 
 fn variable(variable: &Variable) -> Value {
     match variable {
-        Variable::Label { name, title, series, label, all } => json!({
-            "name": name,
-            "label": title,
-            "type": "query",
-            "datasource": data_source(),
-            "definition": format!("label_values({series}, {label})"),
-            "query": {"query": format!("label_values({series}, {label})"), "refId": "Variable"},
-            "current": {"selected": true, "text": ["All"], "value": ["$__all"]},
-            "includeAll": true,
-            "allValue": all,
-            "multi": true,
-            // When the time range changes: pods come and go.
-            "refresh": 2,
-            "regex": "",
-            "sort": 1,
-            "hide": 0,
-        }),
+        Variable::Label { name, title, series, label, all } => {
+            let mut variable = json!({
+                "name": name,
+                "label": title,
+                "type": "query",
+                "datasource": data_source(),
+                "query": {"query": format!("label_values({series}, {label})"), "refId": "Variable"},
+                "current": {"selected": true, "text": ["All"], "value": ["$__all"]},
+                "includeAll": true,
+                "multi": true,
+                // When the time range changes: pods come and go.
+                "refresh": 2,
+                "regex": "",
+                "sort": 1,
+                "hide": 0,
+            });
+            // Without it, "all" is the values that there are, as a pattern.
+            if let Some(all) = all {
+                variable["allValue"] = json!(all);
+            }
+            variable
+        }
         Variable::Number { name, title, value } => json!({
             "name": name,
             "label": title,
@@ -174,7 +178,7 @@ fn field(panel: &Panel) -> Value {
     let is_graph = matches!(panel.look, Look::Lines | Look::Stacked);
     let mode = if is_graph || panel.thresholds.is_empty() { "palette-classic" } else { "thresholds" };
     field["color"] = json!({"mode": mode});
-    if is_graph || panel.look == Look::Bars {
+    if (is_graph || panel.look == Look::Bars) && !panel.signed {
         field["min"] = json!(0);
     }
     if let Some(max) = panel.max {
@@ -189,7 +193,7 @@ fn field(panel: &Panel) -> Value {
             "drawStyle": "line",
             "lineInterpolation": "linear",
             "lineWidth": if stacked { 1 } else { 2 },
-            "fillOpacity": if stacked { 40 } else { 8 },
+            "fillOpacity": if stacked { 40 } else if panel.signed { 0 } else { 8 },
             "stacking": {"mode": if stacked { "normal" } else { "none" }, "group": "A"},
             "showPoints": "never",
             "spanNulls": false,
@@ -213,9 +217,17 @@ fn options(panel: &Panel) -> Value {
     let last = json!({"calcs": ["lastNotNull"], "fields": "", "values": false});
     match panel.look {
         Look::Lines | Look::Stacked => {
-            let many = panel.queries.len() > 1 || panel.queries.iter().any(|query| query.legend.contains("{{"));
-            let legend = if many {
-                json!({"displayMode": "table", "placement": "bottom", "showLegend": true, "calcs": ["mean", "max", "lastNotNull"]})
+            let labelled = panel.queries.iter().any(|query| query.legend.contains("{{"));
+            let legend = if labelled || panel.queries.len() > 1 {
+                // Beside a wide graph there is room for many series; in any place the largest come first.
+                let beside = panel.width >= 12 && (labelled || panel.queries.len() > 3);
+                let placement = if beside { "right" } else { "bottom" };
+                let calcs: &[&str] = if beside { &["mean", "max"] } else { &["mean", "max", "lastNotNull"] };
+                json!({
+                    "displayMode": "table", "placement": placement, "showLegend": true, "calcs": calcs,
+                    // In the order of the queries where there are few, and each has a name.
+                    "sortBy": if labelled { Some("Max") } else { None }, "sortDesc": true,
+                })
             } else {
                 json!({"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []})
             };

@@ -39,8 +39,8 @@ pub enum Variable {
         series: String,
         /// The label.
         label: &'static str,
-        /// What "all" matches.
-        all: &'static str,
+        /// What "all" matches; none for just the values that there are.
+        all: Option<&'static str>,
     },
     /// A number that somebody types.
     Number {
@@ -145,6 +145,8 @@ pub struct Panel {
     pub lines_at_thresholds: bool,
     /// The end of the axis, if it is fixed.
     pub max: Option<f64>,
+    /// Whether values can be less than 0.
+    pub signed: bool,
     /// Digits after the point, if Grafana's choice is not good.
     pub decimals: Option<u8>,
 }
@@ -163,6 +165,7 @@ impl Panel {
             thresholds: Vec::new(),
             lines_at_thresholds: false,
             max: None,
+            signed: false,
             decimals: None,
         }
     }
@@ -232,6 +235,12 @@ impl Panel {
     #[must_use]
     pub fn up_to(self, max: f64) -> Self {
         Self { max: Some(max), ..self }
+    }
+
+    /// Lets the axis go below 0.
+    #[must_use]
+    pub fn signed(self) -> Self {
+        Self { signed: true, ..self }
     }
 
     /// Sets the digits after the point.

@@ -16,17 +16,18 @@ pub fn scope() -> Vec<Variable> {
     let build = BUILD_INFO.name;
     let label = |name, title, series: String, all| Variable::Label { name, title, series, label: name, all };
     vec![
-        // Outside of Kubernetes there is none, and nothing matches that too.
-        label("namespace", "Namespace", build.to_owned(), ".*"),
-        label("job", "Job", format!(r#"{build}{{namespace=~"$namespace"}}"#), ".+"),
-        label("instance", "Pod", format!(r#"{build}{{namespace=~"$namespace",job=~"$job"}}"#), ".+"),
+        // Outside of Kubernetes there is none, and nothing matches that too. Of the others "all" is what there is of
+        // Countersign: other programs have metrics of processes too.
+        label("namespace", "Namespace", build.to_owned(), Some(".*")),
+        label("job", "Job", format!(r#"{build}{{namespace=~"$namespace"}}"#), None),
+        label("instance", "Pod", format!(r#"{build}{{namespace=~"$namespace",job=~"$job"}}"#), None),
     ]
 }
 
 /// A variable that chooses nodes of node exporter.
 #[must_use]
 pub fn nodes(name: &'static str, title: &'static str) -> Variable {
-    Variable::Label { name, title, series: "node_uname_info".to_owned(), label: "instance", all: ".+" }
+    Variable::Label { name, title, series: "node_uname_info".to_owned(), label: "instance", all: None }
 }
 
 /// A metric's series within the scope. `filter` is empty, or more matchers.

@@ -35,14 +35,26 @@ const registry = new FieldConfigOptionsRegistry(() => [
 ]);
 
 const variables: Record<string, string> = {
-  namespace: '.*', job: '.+', instance: '.+', node: '.+', business: '.+', storage: '.+', target: '0.7', price: '0.04',
   __rate_interval: `${window.RATE}s`, __range: `${window.SECONDS}s`, __interval: `${window.STEP}s`,
 };
 const filled = (text: string) => text.replace(/\$\{?(\w+)\}?/g, (whole, name) => variables[name] ?? whole);
 
+// What the variables stand for when nothing is chosen, in the order in which they depend on each other.
+async function resolve(list: any[]) {
+  for (const variable of list) {
+    if (variable.type === 'textbox') variables[variable.name] = variable.query;
+    if (variable.type !== 'query') continue;
+    const [, series, label] = variable.query.query.match(/^label_values\((.*), (\w+)\)$/);
+    const query = new URLSearchParams({ 'match[]': filled(series) });
+    const answer = await (await fetch(`${window.PROMETHEUS}/api/v1/label/${label}/values?${query}`)).json();
+    variables[variable.name] = variable.allValue ?? answer.data.join('|');
+  }
+}
+
 async function frames(panel: any) {
   const frames: any[] = [];
   for (const target of panel.targets) {
+    window.QUERIES++;
     const query = new URLSearchParams({
       query: filled(target.expr), start: String(from / 1000), end: String(to / 1000), step: String(window.STEP),
     });
@@ -86,11 +98,13 @@ function Content({ panel, data, width, height }: any) {
   }
   if (panel.type === 'bargauge') {
     const values = data.map((frame: any) => ({ frame, value: { ...lastValue(frame), title: frame.name } }));
+    // As Grafana does: the longest bar is the largest value.
+    const max = Math.max(...values.map(({ value }: any) => value.numeric));
     return (
       <VizRepeater width={width} height={height} orientation={VizOrientation.Horizontal} source={values} getValues={() => values}
         itemSpacing={8} minVizWidth={8} minVizHeight={24}
         renderValue={({ value, width, height }: any) => (
-          <BarGauge width={width} height={height} theme={theme} value={value.value} field={value.frame.fields[1].config}
+          <BarGauge width={width} height={height} theme={theme} value={value.value} field={{ min: 0, max, ...value.frame.fields[1].config }}
             display={value.frame.fields[1].display} orientation={VizOrientation.Horizontal}
             displayMode={BarGaugeDisplayMode.Basic} itemSpacing={8} lcdCellWidth={12} />
         )}
@@ -128,9 +142,10 @@ function Heading({ panel }: any) {
   return <div style={{ position: 'absolute', left: 4, top: y * LINE + 8, fontWeight: 500 }}>⌄ {panel.title}</div>;
 }
 
-window.FAILED = []; window.EMPTY = []; window.DONE = 0;
+window.FAILED = []; window.EMPTY = []; window.DONE = 0; window.QUERIES = 0;
 (async () => {
   const dashboard = await (await fetch('/dashboard.json')).json();
+  await resolve(dashboard.templating.list);
   window.TOTAL = dashboard.panels.filter((panel: any) => panel.type !== 'row').length;
   const bottom = Math.max(...dashboard.panels.map(({ gridPos }: any) => gridPos.y + gridPos.h));
   Object.assign(document.body.style, {

@@ -16,7 +16,7 @@ pub(super) fn dashboard() -> Dashboard {
         description: "What was accepted, listed, fetched and acknowledged; how late it was; and whether the algorithm that loses \
                       nothing has as little to do as it should.",
         variables: scope(),
-        rows: vec![well(), flow(), lag(), algorithm()],
+        rows: vec![well(), flow(), lag(), canary(), algorithm()],
         from: "now-1h",
     }
 }
@@ -82,6 +82,34 @@ fn lag() -> Row {
                 .objective(1.0),
             Panel::lines(Unit::PerSecond, "Items that found a waiting client", "What the lag is measured of.")
                 .ask(crate::query::observations(&DELIVERY_LAG, "", ""), "items"),
+        ],
+    }
+}
+
+/// The canary's metrics are declared where it is, and described in docs/ledger.md.
+fn canary() -> Row {
+    let rate = |name: &str| format!("sum(rate(countersign_canary_{name}[$__rate_interval]))");
+    let quantile = |share: f64, name: &str| {
+        format!(
+            "histogram_quantile({share}, sum by (le) (rate(countersign_canary_{name}_seconds_bucket[$__rate_interval])))"
+        )
+    };
+    Row {
+        title: "The canary: a client that writes to itself all the time",
+        panels: vec![
+            Panel::lines(Unit::PerSecond, "Sent and received", "What the canary sent and got back. Where the lines part, messages are on their way for long, or lost.")
+                .ask(rate("sent_total"), "sent")
+                .ask(rate("received_total"), "received")
+                .size(8, 8),
+            Panel::lines(Unit::Seconds, "There and back, p99", "Sending: from the first attempt to the answer. Delivery: from the answer until the content was read.")
+                .ask(quantile(0.99, "send"), "sending")
+                .ask(quantile(0.99, "delivery"), "delivery")
+                .size(8, 8),
+            Panel::lines(Unit::Number, "On their way, late, lost", "Messages on their way are normal. Late and lost ones are counted since the canary began: lost must stay at nothing.")
+                .ask("sum(countersign_canary_pending)", "on their way")
+                .ask("sum(countersign_canary_late_total)", "late")
+                .ask("sum(countersign_canary_lost_total)", "lost")
+                .size(8, 8),
         ],
     }
 }

@@ -79,6 +79,7 @@ fn authentication() -> Row {
                 .size(8, 9),
             Panel::lines(Unit::Seconds, "Clocks of clients, against each pod's", "The median of how much later clients' clocks are. All pods off together: the clients. One pod off: that pod.")
                 .ask(quantile(0.5, &CLOCK_OFFSET, "", "instance"), "{{instance}}")
+                .signed()
                 .size(8, 9),
             Panel::lines(Unit::Seconds, "Public-key work", "How long jobs wait for a thread, and how long they take on it.")
                 .ask(quantile(0.99, &PUBLIC_KEY_WAIT, "", ""), "waiting, p99")
@@ -96,23 +97,23 @@ fn process() -> Row {
             Panel::lines(Unit::Number, "Public-key jobs that wait", "And how many threads they wait for.")
                 .ask(format!("sum({})", of(&PUBLIC_KEY_WAITING, "")), "jobs that wait")
                 .ask(format!("sum({})", of(&PUBLIC_KEY_THREADS, "")), "threads")
-                .size(6, 8),
+                .size(8, 8),
             Panel::lines(Unit::Number, "Tasks of each pod", "A few for each connection and waiting listing.")
                 .ask(of(&RUNTIME_TASKS, ""), "{{instance}}")
-                .size(6, 8),
+                .size(8, 8),
             Panel::lines(
                 Unit::Number,
                 "Tasks that wait for a thread",
                 "In the shared queue of the runtime; high while the pod has too little CPU.",
             )
             .ask(of(&RUNTIME_QUEUE, ""), "{{instance}}")
-            .size(6, 8),
+            .size(8, 8),
             Panel::lines(Unit::Share, "File descriptors, of what is allowed", "Connections, mostly.")
                 .ask(format!("{} / {}", of(&PROCESS_OPEN_FDS, ""), of(&PROCESS_MAX_FDS, "")), "{{instance}}")
-                .size(3, 8),
+                .size(12, 7),
             Panel::lines(Unit::Number, "Threads", "Of the system, for each pod.")
                 .ask(of(&PROCESS_THREADS, ""), "{{instance}}")
-                .size(3, 8),
+                .size(12, 7),
         ],
     }
 }

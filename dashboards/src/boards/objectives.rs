@@ -1,7 +1,5 @@
 //! The objectives of docs/slo.md, and how fast their budgets burn.
 
-use countersign_metrics::LOADTEST_LOST;
-
 use crate::model::{Dashboard, Panel, Row, Unit};
 use crate::query::{FLEET, scope};
 
@@ -21,21 +19,21 @@ const OBJECTIVES: [Objective; 3] = [
         title: "Availability: 99.95 % of requests do not fail",
         errors: "countersign:availability_errors:ratio_rate",
         budget: "0.0005",
-        left: "Of the failures that the objective allows in 30 days, how much has not happened.",
+        left: "Of the failures that the objective allows in 30 days, how much has not happened. Less than -100 % is shown as that.",
         burn: "1 uses up exactly the budget of 30 days in 30 days. Above 14.4 over an hour or 6 over six hours somebody is paged, above 3 over a day or 1 over three days there is a ticket.",
     },
     Objective {
         title: "Sending: 99 % of messages are stored and answered within 50 ms",
         errors: "countersign:send_slow:ratio_rate",
         budget: "0.01",
-        left: "Of the slow answers that the objective allows in 30 days, how much has not happened.",
+        left: "Of the slow answers that the objective allows in 30 days, how much has not happened. Less than -100 % is shown as that.",
         burn: "1 uses up exactly the budget of 30 days in 30 days. The same limits as above page somebody.",
     },
     Objective {
         title: "Delivery: 99 % of messages are listed to a waiting client within 1 s",
         errors: "countersign:delivery_late:ratio_rate",
         budget: "0.01",
-        left: "Of the late deliveries that the objective allows in 30 days, how much has not happened.",
+        left: "Of the late deliveries that the objective allows in 30 days, how much has not happened. Less than -100 % is shown as that.",
         burn: "1 uses up exactly the budget of 30 days in 30 days. The same limits as above page somebody.",
     },
 ];
@@ -57,7 +55,7 @@ pub(super) fn dashboard() -> Dashboard {
 fn row(objective: &Objective) -> Row {
     let Objective { title, errors, budget, left, burn } = *objective;
     let of = |window: &str| format!("avg({errors}{window}{{{FLEET}}})");
-    let mut burning = Panel::lines(Unit::Number, "Burn rate", burn).size(14, 9).digits(2);
+    let mut burning = Panel::lines(Unit::Number, "Burn rate", burn).size(14, 9).objective(14.4);
     for window in ["5m", "30m", "1h", "2h", "6h", "1d", "3d"] {
         burning = burning.ask(format!("{} / {budget}", of(window)), window);
     }
@@ -65,7 +63,7 @@ fn row(objective: &Objective) -> Row {
         title,
         panels: vec![
             Panel::stat(Unit::Share, "Error budget left, of 30 days", left)
-                .ask(format!("1 - {} / {budget}", of("30d")), "left")
+                .ask(format!("clamp_min(1 - {} / {budget}, -1)", of("30d")), "left")
                 .good_above(0.0, 0.25)
                 .digits(1)
                 .size(5, 9),
@@ -86,8 +84,11 @@ fn lost() -> Row {
     Row {
         title: "Lost: no message",
         panels: vec![
-            Panel::stat(Unit::Number, "Messages lost", "By the ledger of a load tester that runs against the service: what was answered 201 and is not where it should be. One is an incident. Without a load tester there is no data here; stragglers and lost hints on the delivery dashboard are the early signs.")
-                .ask(format!("max({}) or vector(0)", LOADTEST_LOST.name), "lost")
+            Panel::stat(Unit::Number, "Messages lost in 30 days",
+                "By the canary, which writes to itself through the service all the time: messages that were answered 201 and did \
+                 not come back in time. One is an incident.",
+            )
+            .ask("sum(increase(countersign_canary_lost_total[30d]))", "lost")
                 .bad_above(0.5, 1.0)
                 .digits(0)
                 .size(8, 5),

@@ -35,8 +35,7 @@ fn load() -> Row {
         title: "Load of each node",
         panels: vec![
             Panel::stacked(Unit::Number, "Load of all nodes, stacked", "The system's load of one minute, business logic and storage together: the work that the whole experiment makes.")
-                .ask(r#"node_load1{instance=~"$business"}"#, "business {{instance}}")
-                .ask(r#"node_load1{instance=~"$storage"} unless on (instance) node_load1{instance=~"$business"}"#, "storage {{instance}}")
+                .ask(r#"node_load1{instance=~"$business|$storage"}"#, "{{instance}}")
                 .size(8, 8),
             Panel::lines(Unit::Cores, "CPU of business-logic nodes", "Cores in use of each node that was chosen as business logic.")
                 .ask(cpu("business"), "{{instance}}")
