@@ -24,9 +24,11 @@ if ! cmp -s "$drawing/package-lock.json" "$drawing/node_modules/.installed"; the
   cp "$drawing/package-lock.json" "$drawing/node_modules/.installed"
 fi
 
+(cd "$drawing" && node model.mjs "$OLDPWD/grafana/dashboards")
+
 work=$(mktemp -d)
 mkfifo "$work/held"
-OBSERVE_STATE=$work/state OBSERVE_PODS=2 OBSERVE_STORE=cql OBSERVE_SCRAPE=1s OBSERVE_PROFILE=debug OBSERVE_RATE=8 \
+OBSERVE_STATE=$work/state OBSERVE_PODS=2 OBSERVE_STORE=cql OBSERVE_SCRAPE=1s OBSERVE_PROFILE=debug OBSERVE_RATE=6 \
   COUNTERSIGN_SCYLLA_STATEMENT_TIMEOUT=1s COUNTERSIGN_VALKEY_TIMEOUT=500ms \
   scripts/observe.sh --held <"$work/held" >"$work/log" 2>&1 &
 observed=$!
@@ -57,18 +59,18 @@ strangers() {
   "${ask[@]}" -H "signature-input: $input" -H "signature: sig1=:$(head -c 32 /dev/urandom | base64):" "$url/$id/$id/message" || true
 }
 # New people: session keys, and changes of organizations.
+newcomers=''
 newcomers() {
-  until [[ -e $work/stop ]]; do
-    local folder=$work/newcomers/$RANDOM$RANDOM
-    "$binaries/countersign-loadtest" ledger "${pods[@]/#/--url=}" --rate 2 --duration 5s --folder "$folder" >"$work/newcomers.log" 2>&1 || true
-  done
+  [[ -z $newcomers ]] || ! kill -0 "$newcomers" 2>/dev/null || return 0
+  "$binaries/countersign-loadtest" ledger "${pods[@]/#/--url=}" --rate 1 --duration 3s \
+    --folder "$work/newcomers/$RANDOM$RANDOM" >"$work/newcomers.log" 2>&1 7>&- &
+  newcomers=$!
 }
-newcomers &
-newcomers=$!
 began=$SECONDS
 next=12
 while ((SECONDS - began < seconds + 10)); do
   strangers
+  newcomers
   pause 0.5
   if ((SECONDS - began >= next)); then
     next=$((next + 25))
@@ -79,12 +81,12 @@ while ((SECONDS - began < seconds + 10)); do
   fi
 done
 
-touch "$work/stop"
-wait "$newcomers" || true
+kill -KILL "$newcomers" 2>/dev/null || true
+wait "$newcomers" 2>/dev/null || true
 
 status=0
 "$binaries/countersign-dashboards" check "$prometheus" --seconds "$seconds" --rate "$rate" --without "$without" || status=1
 (cd "$drawing" && node draw.mjs "$prometheus" "$OLDPWD/grafana/dashboards" "$pictures" "$seconds" "$rate") >"$work/drawn" || status=1
-jq -r '"drawn \(.dashboard): \(.errors + .failed | length) errors; empty: \(.empty | length)", (.errors + .failed + .empty | .[] | "  \(.)")' "$work/drawn"
+jq -r '"\(if .drawn then "drawn" else "NOT drawn, it has no data:" end) \(.dashboard): \(.errors + .failed | length) errors; empty: \(.empty | length)", (.errors + .failed + .empty | .[] | "  \(.)")' "$work/drawn"
 echo "The pictures are in $pictures."
 exit "$status"

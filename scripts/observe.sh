@@ -153,7 +153,7 @@ cat <<TEXT
   Prometheus      http://127.0.0.1:$prometheus_port
                   the address of a Grafana data source; then import grafana/dashboards/*.json
   Countersign     ${urls[*]}
-  its metrics     ${admins[*]/%//metrics}
+  its metrics     $(printf 'http://%s/metrics ' "${admins[@]}")
   the canary      http://$canary/metrics
   node exporter   http://127.0.0.1:$node_port/metrics
   logs, data      $folder

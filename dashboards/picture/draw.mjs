@@ -63,10 +63,13 @@ for (const file of fs.readdirSync(dashboards).filter((name) => name.endsWith('.j
   // Two frames: canvases are drawn in the one after their data came.
   await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 300)))));
   const { FAILED, EMPTY } = await page.evaluate('({FAILED: window.FAILED, EMPTY: window.EMPTY})');
-  await page.screenshot({ path: path.join(pictures, file.replace(/\.json$/, '.png')), fullPage: true });
+  // A picture of nothing would be mistaken for one of nothing wrong.
+  const queries = await page.evaluate('window.QUERIES');
+  const drawn = EMPTY.length < queries;
+  if (drawn) await page.screenshot({ path: path.join(pictures, file.replace(/\.json$/, '.png')), fullPage: true });
   await page.close();
   failed ||= errors.length > 0 || FAILED.length > 0;
-  console.log(JSON.stringify({ dashboard: file, errors, failed: FAILED, empty: EMPTY }));
+  console.log(JSON.stringify({ dashboard: file, drawn, errors, failed: FAILED, empty: EMPTY }));
 }
 await browser.close();
 server.close();

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::contract::{Exported, Source, asked};
 use crate::model::{Dashboard, Variable};
-use crate::prometheus::Prometheus;
+use crate::prometheus::{Prometheus, Series};
 use crate::rules::{Group, Rule};
 
 /// Series that a query may have: more cannot be told apart in a graph.
@@ -136,12 +136,12 @@ impl Check<'_> {
         if series.len() > SERIES_MAX {
             return Ok(Some(format!("{} series", series.len())));
         }
-        let values: Vec<f64> = series.iter().flat_map(|series| series.values()).collect();
+        let values: Vec<f64> = series.iter().flat_map(Series::values).collect();
         if values.iter().any(|value| value.is_infinite()) {
-            return Ok(Some(format!("an infinite value: {}", expression)));
+            return Ok(Some(format!("an infinite value: {expression}")));
         }
         if !values.iter().any(|value| value.is_finite()) {
-            return Ok(Some(format!("no data: {}", expression)));
+            return Ok(Some(format!("no data: {expression}")));
         }
         Ok(None)
     }

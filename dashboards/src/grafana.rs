@@ -67,7 +67,6 @@ fn variables(variables: &[Variable]) -> Vec<Value> {
         "label": "Data source",
         "type": "datasource",
         "query": "prometheus",
-        "current": {},
         "regex": "",
         "refresh": 1,
         "hide": 0,
@@ -77,24 +76,28 @@ fn variables(variables: &[Variable]) -> Vec<Value> {
 
 fn variable(variable: &Variable) -> Value {
     match variable {
-        Variable::Label { name, title, series, label, all } => json!({
-            // Nothing here means: the values that there are, as a pattern.
-            "allValue": all,
-            "name": name,
-            "label": title,
-            "type": "query",
-            "datasource": data_source(),
-            "definition": format!("label_values({series}, {label})"),
-            "query": {"query": format!("label_values({series}, {label})"), "refId": "Variable"},
-            "current": {"selected": true, "text": ["All"], "value": ["$__all"]},
-            "includeAll": true,
-            "multi": true,
-            // When the time range changes: pods come and go.
-            "refresh": 2,
-            "regex": "",
-            "sort": 1,
-            "hide": 0,
-        }),
+        Variable::Label { name, title, series, label, all } => {
+            let mut variable = json!({
+                "name": name,
+                "label": title,
+                "type": "query",
+                "datasource": data_source(),
+                "query": {"query": format!("label_values({series}, {label})"), "refId": "Variable"},
+                "current": {"selected": true, "text": ["All"], "value": ["$__all"]},
+                "includeAll": true,
+                "multi": true,
+                // When the time range changes: pods come and go.
+                "refresh": 2,
+                "regex": "",
+                "sort": 1,
+                "hide": 0,
+            });
+            // Without it, "all" is the values that there are, as a pattern.
+            if let Some(all) = all {
+                variable["allValue"] = json!(all);
+            }
+            variable
+        }
         Variable::Number { name, title, value } => json!({
             "name": name,
             "label": title,
@@ -190,7 +193,7 @@ fn field(panel: &Panel) -> Value {
             "drawStyle": "line",
             "lineInterpolation": "linear",
             "lineWidth": if stacked { 1 } else { 2 },
-            "fillOpacity": if stacked { 40 } else { 8 },
+            "fillOpacity": if stacked { 40 } else if panel.signed { 0 } else { 8 },
             "stacking": {"mode": if stacked { "normal" } else { "none" }, "group": "A"},
             "showPoints": "never",
             "spanNulls": false,

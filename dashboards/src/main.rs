@@ -27,13 +27,12 @@ enum Command {
     Write,
     /// Ask a Prometheus every query of every panel, variable and rule
     Check {
-        /// Where it is, such as http://127.0.0.1:9090
+        #[arg(help = "Where it is, such as http://127.0.0.1:9090")]
         prometheus: String,
         /// Over how many last seconds to ask
         #[arg(long, default_value_t = 60)]
         seconds: u32,
-        /// What stands for $__rate_interval, in seconds
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = 10, help = "What stands for $__rate_interval, in seconds")]
         rate: u32,
         /// Programs that are not there
         #[arg(long, value_delimiter = ',')]

@@ -1,6 +1,6 @@
 //! The composition root: the only place that names concrete stores and puts the layers together.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,14 +133,7 @@ impl App {
             runtime: tokio::runtime::Handle::current(),
             limits,
         });
-        let admission_limits = AdmissionLimits {
-            reads: settings.concurrent_reads,
-            writes: settings.concurrent_writes,
-            waits: settings.concurrent_waits,
-            public_key: settings.concurrent_public_key,
-        };
-        let trusted_proxies = TrustedProxies::new(settings.trusted_proxies.0.clone());
-        let admission = AdmissionLayer::new(admission_limits, rate_per_address.clone(), trusted_proxies);
+        let admission = admission(&settings, rate_per_address.clone());
         let stack = build(StackParts {
             api,
             metrics: Arc::clone(&metrics),
@@ -252,6 +245,16 @@ impl App {
         tracing::info!("ended");
         Ok(())
     }
+}
+
+fn admission(settings: &Settings, rate_per_address: RateLimit<IpAddr>) -> AdmissionLayer {
+    let limits = AdmissionLimits {
+        reads: settings.concurrent_reads,
+        writes: settings.concurrent_writes,
+        waits: settings.concurrent_waits,
+        public_key: settings.concurrent_public_key,
+    };
+    AdmissionLayer::new(limits, rate_per_address, TrustedProxies::new(settings.trusted_proxies.0.clone()))
 }
 
 /// Does something at each interval, until `stop`.

@@ -44,7 +44,7 @@ async function resolve(list: any[]) {
   for (const variable of list) {
     if (variable.type === 'textbox') variables[variable.name] = variable.query;
     if (variable.type !== 'query') continue;
-    const [, series, label] = variable.definition.match(/^label_values\((.*), (\w+)\)$/);
+    const [, series, label] = variable.query.query.match(/^label_values\((.*), (\w+)\)$/);
     const query = new URLSearchParams({ 'match[]': filled(series) });
     const answer = await (await fetch(`${window.PROMETHEUS}/api/v1/label/${label}/values?${query}`)).json();
     variables[variable.name] = variable.allValue ?? answer.data.join('|');
@@ -54,6 +54,7 @@ async function resolve(list: any[]) {
 async function frames(panel: any) {
   const frames: any[] = [];
   for (const target of panel.targets) {
+    window.QUERIES++;
     const query = new URLSearchParams({
       query: filled(target.expr), start: String(from / 1000), end: String(to / 1000), step: String(window.STEP),
     });
@@ -141,7 +142,7 @@ function Heading({ panel }: any) {
   return <div style={{ position: 'absolute', left: 4, top: y * LINE + 8, fontWeight: 500 }}>⌄ {panel.title}</div>;
 }
 
-window.FAILED = []; window.EMPTY = []; window.DONE = 0;
+window.FAILED = []; window.EMPTY = []; window.DONE = 0; window.QUERIES = 0;
 (async () => {
   const dashboard = await (await fetch('/dashboard.json')).json();
   await resolve(dashboard.templating.list);

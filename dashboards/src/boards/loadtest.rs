@@ -34,7 +34,7 @@ fn verdict() -> Row {
     Row {
         title: "Does it count?",
         panels: vec![
-            Panel::stat(Unit::Number, "Messages lost", "Must be 0.")
+            Panel::stat(Unit::Number, "Messages lost", "By the ledger of the load tester: what was answered 201 and did not arrive. It must be 0.")
                 .ask(format!("max({})", LOADTEST_LOST.name), "lost")
                 .bad_above(0.5, 1.0)
                 .digits(0)

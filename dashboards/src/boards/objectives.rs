@@ -19,21 +19,21 @@ const OBJECTIVES: [Objective; 3] = [
         title: "Availability: 99.95 % of requests do not fail",
         errors: "countersign:availability_errors:ratio_rate",
         budget: "0.0005",
-        left: "Of the failures that the objective allows in 30 days, how much has not happened.",
+        left: "Of the failures that the objective allows in 30 days, how much has not happened. Less than -100 % is shown as that.",
         burn: "1 uses up exactly the budget of 30 days in 30 days. Above 14.4 over an hour or 6 over six hours somebody is paged, above 3 over a day or 1 over three days there is a ticket.",
     },
     Objective {
         title: "Sending: 99 % of messages are stored and answered within 50 ms",
         errors: "countersign:send_slow:ratio_rate",
         budget: "0.01",
-        left: "Of the slow answers that the objective allows in 30 days, how much has not happened.",
+        left: "Of the slow answers that the objective allows in 30 days, how much has not happened. Less than -100 % is shown as that.",
         burn: "1 uses up exactly the budget of 30 days in 30 days. The same limits as above page somebody.",
     },
     Objective {
         title: "Delivery: 99 % of messages are listed to a waiting client within 1 s",
         errors: "countersign:delivery_late:ratio_rate",
         budget: "0.01",
-        left: "Of the late deliveries that the objective allows in 30 days, how much has not happened.",
+        left: "Of the late deliveries that the objective allows in 30 days, how much has not happened. Less than -100 % is shown as that.",
         burn: "1 uses up exactly the budget of 30 days in 30 days. The same limits as above page somebody.",
     },
 ];
@@ -63,7 +63,7 @@ fn row(objective: &Objective) -> Row {
         title,
         panels: vec![
             Panel::stat(Unit::Share, "Error budget left, of 30 days", left)
-                .ask(format!("1 - {} / {budget}", of("30d")), "left")
+                .ask(format!("clamp_min(1 - {} / {budget}, -1)", of("30d")), "left")
                 .good_above(0.0, 0.25)
                 .digits(1)
                 .size(5, 9),

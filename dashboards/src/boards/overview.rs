@@ -37,8 +37,8 @@ fn well() -> Row {
                 .ask(format!("1 - {failed} / {all}"), "availability")
                 .good_above(0.999, 0.9995)
                 .digits(3),
-            Panel::stat(Unit::Share, "Error budget left", "Of the failures that 99.95 % over 30 days allow. At nothing, the policy of docs/slo.md applies.")
-                .ask(format!("1 - avg(countersign:availability_errors:ratio_rate30d{{{FLEET}}}) / 0.0005"), "left")
+            Panel::stat(Unit::Share, "Error budget left", "Of the failures that 99.95 % over 30 days allow. At nothing, the policy of docs/slo.md applies; less than -100 % is shown as that.")
+                .ask(format!("clamp_min(1 - avg(countersign:availability_errors:ratio_rate30d{{{FLEET}}}) / 0.0005, -1)"), "left")
                 .good_above(0.0, 0.25)
                 .digits(1),
             Panel::stat(Unit::Seconds, "Sending, p99", "99 of 100 messages are stored and answered within this. The objective is 50 ms.")

@@ -387,7 +387,7 @@ impl Delivery {
             let ids: Vec<MessageId> = listed.items.iter().map(|item| item.id).collect();
             self.mailbox.add_fetched(client, &ids).await?;
         }
-        let present = self.present(&mut listed, state, looked, gap, slots);
+        let present = Self::present(&mut listed, state, looked, gap, slots);
         let (ephemeral, client) = (Arc::clone(&self.ephemeral), *client);
         let mut learned = Learned { hints: listed.hints, mark: listed.mark };
         if let Some(present) = present {
@@ -410,7 +410,6 @@ impl Delivery {
     /// Decides which mark of presence a listing leaves. While a client is being told of a gap, no full merge of its is
     /// remembered, so that each listing looks again: an answer may be lost, so it is told until it lists in a later slot.
     fn present(
-        &self,
         listed: &mut Listed,
         state: &ListingState,
         looked: Option<Looked>,
@@ -486,6 +485,7 @@ impl Delivery {
 }
 
 /// What a listing leaves behind.
+#[derive(Clone, Copy, Debug)]
 struct Presence {
     mark: MessageId,
     /// When the one before was, if that is known.

@@ -135,6 +135,7 @@ pub fn request_span(operation: &'static str, method: &http::Method, headers: &He
 }
 
 /// Notes how a request ended in its span, and returns what tells its caller of the trace.
+#[must_use]
 pub fn end_request(span: &Span, id: &str, status: u16, problem: Option<&str>) -> Option<HeaderValue> {
     if span.is_disabled() {
         return None;

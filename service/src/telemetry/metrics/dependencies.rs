@@ -93,9 +93,9 @@ impl CommandObserver for Metrics {
     fn ended(&self, succeeded: bool, duration: Duration) {
         let [ok, error] = &self.dependencies.valkey_commands;
         if succeeded {
-            ok.inc()
+            ok.inc();
         } else {
-            error.inc()
+            error.inc();
         }
         self.dependencies.valkey_duration.observe(duration.as_secs_f64());
     }
