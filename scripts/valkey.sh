@@ -51,6 +51,8 @@ start() {
   local port pid attempt
   for attempt in {1..50}; do
     port=$((20000 + RANDOM % 10000))
+    # One of its own has that port already. To clear up after a second one would take the first one's folder away.
+    [[ ! -e $folder/$port ]] || continue
     if launch "$port" "$@"; then
       pids+=("$pid") ports+=("$port")
       return
@@ -67,7 +69,8 @@ if [[ $mode == single ]]; then
 else
   options=(--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 2000 "${options[@]}")
   for _ in {1..6}; do start "${options[@]}"; done
-  valkey-cli --cluster create "${ports[@]/#/127.0.0.1:}" --cluster-replicas 1 --cluster-yes >"$folder/create.log" 2>&1 ||
+  # A server that has ended meanwhile would be waited for without end.
+  timeout 120 valkey-cli --cluster create "${ports[@]/#/127.0.0.1:}" --cluster-replicas 1 --cluster-yes >"$folder/create.log" 2>&1 ||
     { cat "$folder/create.log" >&2 && exit 1; }
   for port in "${ports[@]}"; do
     until [[ $(valkey-cli -p "$port" CLUSTER INFO) == *cluster_state:ok* ]]; do sleep 0.02; done
