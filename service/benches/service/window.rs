@@ -17,9 +17,9 @@ use crate::shard::LATENCY_MAX;
 use crate::world::CLIENTS;
 
 /// How often the sides take turns; the first turn warms up.
-const TURNS: usize = 20;
+const TURNS: usize = 4;
 /// Checks in each turn.
-const CHECKS: usize = 100;
+const CHECKS: usize = 50;
 /// Most that a check may cost, beside one on a quiet mailbox.
 const RATIO_MAX: f64 = 3.0;
 
