@@ -14,7 +14,7 @@
 //! | `BENCH_LOG` | | `off`: the service writes no line for each request |
 //! | `BENCH_PARTS` | all | some of `hello,checks,offered,mix,passwords,pipelined,sends,held` |
 //! | `BENCH_CQL`, `BENCH_VALKEY` | | the folder of a CQL server of `scripts/cql.sh` and the URL of a Valkey cluster: pods over them are measured instead of one process; the parts are `pods,held,window,flush` |
-//! | `BENCH_POD_RATE` | 300 | messages, and as many checks, offered to each pod a second |
+//! | `BENCH_POD_RATE` | 150 | messages, and as many checks, offered to each pod a second |
 //! | `BENCH_FOLDER` | the system's | where the temporary folders are made: on the disk that is to be measured |
 //!
 //! To see where the time goes, note the process id that is printed and, during one long part

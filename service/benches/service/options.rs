@@ -49,7 +49,7 @@ impl Options {
             measured: Duration::try_from_secs_f64(seconds).context("BENCH_SECONDS is no length of time")?,
             quick,
             rate: number("BENCH_RATE", if quick { 2_000.0 } else { 10_000.0 })?,
-            pod_rate: number("BENCH_POD_RATE", if quick { 100.0 } else { 300.0 })?,
+            pod_rate: number("BENCH_POD_RATE", if quick { 50.0 } else { 150.0 })?,
             connections: number("BENCH_CONNECTIONS", 128)?,
             threads: number("BENCH_THREADS", 1)?,
             request_lines: text("BENCH_LOG").is_none_or(|value| value != "off"),
