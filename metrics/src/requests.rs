@@ -22,35 +22,7 @@ pub const OPERATIONS: &[&str] = &[
     "unknown_method",
 ];
 
-/// The problems that a request can end with, as the protocol names them.
-pub const PROBLEMS: &[&str] = &[
-    "malformed-request",
-    "signature-missing",
-    "signature-invalid",
-    "nonce-out-of-window",
-    "nonce-reused",
-    "session-unknown",
-    "forbidden",
-    "two-man-rule",
-    "client-limit",
-    "not-found",
-    "unknown-recipient",
-    "method-not-allowed",
-    "request-timeout",
-    "log-moved",
-    "exists",
-    "statement-expired",
-    "last-administrator",
-    "id-out-of-window",
-    "content-too-large",
-    "wrong-id",
-    "bad-certificate",
-    "rate-limited",
-    "internal",
-    "unavailable",
-];
-
-/// How a request can end: [`PROBLEMS`] and three more.
+/// How a request can end: well, without anybody to answer, in some other way, or with one of the [`PROBLEMS`].
 pub const OUTCOMES: &[&str] = &[
     "ok",
     "client-gone",
@@ -80,6 +52,12 @@ pub const OUTCOMES: &[&str] = &[
     "internal",
     "unavailable",
 ];
+
+/// The problems that a request can end with, as the protocol names them: the [`OUTCOMES`] after the first three.
+pub const PROBLEMS: &[&str] = match OUTCOMES.split_first_chunk::<3>() {
+    Some((_, problems)) => problems,
+    None => panic!("there are more than three outcomes"),
+};
 
 /// The outcomes that are the service's fault: these count against its availability.
 pub const FAILURES: &[&str] = &["internal", "unavailable"];
