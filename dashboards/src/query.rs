@@ -44,19 +44,24 @@ fn selector(name: &str, filter: &str) -> String {
 #[must_use]
 pub fn rate(metric: &Metric, filter: &str, by: &str) -> String {
     debug_assert_eq!(metric.kind, Kind::Counter);
-    sum(&format!("rate({}[$__rate_interval])", of(metric, filter)), by)
+    rate_of(&of(metric, filter), by)
+}
+
+/// What series of counters grow by in a second, as a sum by some labels, or over all.
+pub(crate) fn rate_of(series: &str, by: &str) -> String {
+    sum(&format!("rate({series}[$__rate_interval])"), by)
 }
 
 /// How often something was observed in a second.
 #[must_use]
 pub fn observations(metric: &Metric, filter: &str, by: &str) -> String {
-    sum(&format!("rate({}[$__rate_interval])", part(metric, "_count", filter)), by)
+    rate_of(&part(metric, "_count", filter), by)
 }
 
 /// How much was observed in a second: seconds a second, for times.
 #[must_use]
 pub fn amount(metric: &Metric, filter: &str, by: &str) -> String {
-    sum(&format!("rate({}[$__rate_interval])", part(metric, "_sum", filter)), by)
+    rate_of(&part(metric, "_sum", filter), by)
 }
 
 /// The mean of what was observed.
@@ -68,16 +73,20 @@ pub fn mean(metric: &Metric, filter: &str, by: &str) -> String {
 /// A quantile of what was observed.
 #[must_use]
 pub fn quantile(share: f64, metric: &Metric, filter: &str, by: &str) -> String {
+    quantile_of(share, &part(metric, "_bucket", filter), by)
+}
+
+/// A quantile of what series of buckets hold.
+pub(crate) fn quantile_of(share: f64, buckets: &str, by: &str) -> String {
     let by = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
-    let buckets = sum(&format!("rate({}[$__rate_interval])", part(metric, "_bucket", filter)), &by);
-    format!("histogram_quantile({share}, {buckets})")
+    format!("histogram_quantile({share}, {})", rate_of(buckets, &by))
 }
 
 /// The share of what was observed that is at most some bound, an edge of a bucket.
 #[must_use]
 pub fn share_within(bound: &str, metric: &Metric, filter: &str) -> String {
     let bucket = if filter.is_empty() { format!(r#"le="{bound}""#) } else { format!(r#"{filter},le="{bound}""#) };
-    let within = sum(&format!("rate({}[$__rate_interval])", part(metric, "_bucket", &bucket)), "");
+    let within = rate_of(&part(metric, "_bucket", &bucket), "");
     format!("{within} / {}", observations(metric, filter, ""))
 }
 

@@ -7,7 +7,7 @@ use countersign_metrics::{
 };
 
 use crate::model::{Dashboard, Panel, Row, Unit};
-use crate::query::{of, quantile, rate, scope, share_within};
+use crate::query::{of, quantile, quantile_of, rate, rate_of, scope, share_within};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -88,12 +88,10 @@ fn lag() -> Row {
 
 /// The canary's metrics are declared where it is, and described in docs/ledger.md.
 fn canary() -> Row {
-    let rate = |name: &str| format!("sum(rate(countersign_canary_{name}[$__rate_interval]))");
-    let quantile = |share: f64, name: &str| {
-        format!(
-            "histogram_quantile({share}, sum by (le) (rate(countersign_canary_{name}_seconds_bucket[$__rate_interval])))"
-        )
-    };
+    // It is one client, whatever pods are chosen.
+    let rate = |name: &str| rate_of(&format!("countersign_canary_{name}"), "");
+    let quantile =
+        |share: f64, name: &str| quantile_of(share, &format!("countersign_canary_{name}_seconds_bucket"), "");
     Row {
         title: "The canary: a client that writes to itself all the time",
         panels: vec![

@@ -5,7 +5,9 @@ use countersign_metrics::{
     Metric,
 };
 
+use super::{SENDING, percentiles_of_sending};
 use crate::model::{Dashboard, Panel, Row, Unit};
+use crate::query::{quantile_of, rate_of};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -19,15 +21,17 @@ pub(super) fn dashboard() -> Dashboard {
     }
 }
 
+/// The series of the load tester, which the choices of other dashboards do not tell apart.
+fn series(name: &str, filter: &str) -> String {
+    if filter.is_empty() { name.to_owned() } else { format!("{name}{{{filter}}}") }
+}
+
 fn rate(metric: &Metric, filter: &str, by: &str) -> String {
-    let selector = if filter.is_empty() { String::new() } else { format!("{{{filter}}}") };
-    crate::query::sum(&format!("rate({}{selector}[$__rate_interval])", metric.name), by)
+    rate_of(&series(metric.name, filter), by)
 }
 
 fn quantile(share: f64, metric: &Metric, filter: &str, by: &str) -> String {
-    let by = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
-    let selector = if filter.is_empty() { String::new() } else { format!("{{{filter}}}") };
-    format!("histogram_quantile({share}, sum by ({by}) (rate({}_bucket{selector}[$__rate_interval])))", metric.name)
+    quantile_of(share, &series(&format!("{}_bucket", metric.name), filter), by)
 }
 
 fn verdict() -> Row {
@@ -84,19 +88,17 @@ fn throughput() -> Row {
 }
 
 fn duration() -> Row {
-    let sending = r#"operation="send_message""#;
     Row {
         title: "Duration, from the intended start",
         panels: vec![
-            Panel::lines(
-                Unit::Seconds,
-                "Sending: percentiles",
-                "From the intended start to the answer. The line is the objective for p99.",
-            )
-            .ask(quantile(0.5, &LOADTEST_DURATION, sending, ""), "p50")
-            .ask(quantile(0.9, &LOADTEST_DURATION, sending, ""), "p90")
-            .ask(quantile(0.99, &LOADTEST_DURATION, sending, ""), "p99")
-            .objective(0.05),
+            percentiles_of_sending(
+                Panel::lines(
+                    Unit::Seconds,
+                    "Sending: percentiles",
+                    "From the intended start to the answer. The line is the objective for p99.",
+                ),
+                |share| quantile(share, &LOADTEST_DURATION, SENDING, ""),
+            ),
             Panel::lines(Unit::Seconds, "p99 by operation", "From the intended start to the answer.")
                 .ask(quantile(0.99, &LOADTEST_DURATION, "", "operation"), "{{operation}}"),
         ],

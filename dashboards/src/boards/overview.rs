@@ -5,6 +5,7 @@ use countersign_metrics::{
     READY, REQUEST_DURATION, REQUESTS, REQUESTS_IN_FLIGHT, RUNTIME_BUSY, RUNTIME_WORKERS, STRAGGLERS,
 };
 
+use super::SENDING;
 use crate::model::{Dashboard, Panel, Row, Unit};
 use crate::query::{FLEET, of, quantile, rate, scope};
 
@@ -42,7 +43,7 @@ fn well() -> Row {
                 .good_above(0.0, 0.25)
                 .digits(1),
             Panel::stat(Unit::Seconds, "Sending, p99", "99 of 100 messages are stored and answered within this. The objective is 50 ms.")
-                .ask(quantile(0.99, &REQUEST_DURATION, r#"operation="send_message""#, ""), "p99")
+                .ask(quantile(0.99, &REQUEST_DURATION, SENDING, ""), "p99")
                 .bad_above(0.04, 0.05),
             Panel::stat(Unit::Seconds, "Delivery, p99", "99 of 100 messages are listed to a waiting client within this after they were sent. The objective is 1 s.")
                 .ask(quantile(0.99, &countersign_metrics::DELIVERY_LAG, "", ""), "p99")
@@ -70,9 +71,9 @@ fn requests() -> Row {
                 .ask(rate(&REQUESTS, REFUSED, "outcome"), "{{outcome}}")
                 .size(12, 8),
             Panel::lines(Unit::Seconds, "Sending: p50, p95, p99", "From a message's head to its answer, when it is durably stored. The line is the objective for p99.")
-                .ask(quantile(0.5, &REQUEST_DURATION, r#"operation="send_message""#, ""), "p50")
-                .ask(quantile(0.95, &REQUEST_DURATION, r#"operation="send_message""#, ""), "p95")
-                .ask(quantile(0.99, &REQUEST_DURATION, r#"operation="send_message""#, ""), "p99")
+                .ask(quantile(0.5, &REQUEST_DURATION, SENDING, ""), "p50")
+                .ask(quantile(0.95, &REQUEST_DURATION, SENDING, ""), "p95")
+                .ask(quantile(0.99, &REQUEST_DURATION, SENDING, ""), "p99")
                 .objective(0.05)
                 .size(12, 8),
             Panel::lines(Unit::Seconds, "p50 by operation", "Half of the requests are answered within this. Listings are left out: they may wait for something new.")

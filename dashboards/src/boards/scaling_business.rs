@@ -4,10 +4,9 @@ use countersign_metrics::{
     CQL_STATEMENTS, MESSAGES_ACCEPTED, PROCESS_CPU, REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION, VALKEY_COMMANDS,
 };
 
+use super::{SENDING, percentiles_of_sending};
 use crate::model::{Dashboard, Panel, Row, Unit};
 use crate::query::{amount, nodes, observations, of, quantile, rate, scope};
-
-const SENDING: &str = r#"operation="send_message""#;
 
 pub(super) fn dashboard() -> Dashboard {
     let mut variables = scope();
@@ -80,15 +79,14 @@ fn duration() -> Row {
                 "The sum of the durations of all messages that were answered in a second, by pod.",
             )
             .ask(amount(&REQUEST_DURATION, SENDING, "instance"), "{{instance}}"),
-            Panel::lines(
-                Unit::Seconds,
-                "Duration: percentiles",
-                "From a message's head to its answer, over all pods. The line is the objective for p99.",
-            )
-            .ask(quantile(0.5, &REQUEST_DURATION, SENDING, ""), "p50")
-            .ask(quantile(0.9, &REQUEST_DURATION, SENDING, ""), "p90")
-            .ask(quantile(0.99, &REQUEST_DURATION, SENDING, ""), "p99")
-            .objective(0.05),
+            percentiles_of_sending(
+                Panel::lines(
+                    Unit::Seconds,
+                    "Duration: percentiles",
+                    "From a message's head to its answer, over all pods. The line is the objective for p99.",
+                ),
+                |share| quantile(share, &REQUEST_DURATION, SENDING, ""),
+            ),
         ],
     }
 }

@@ -2,10 +2,9 @@
 
 use countersign_metrics::{MESSAGES_ACCEPTED, PROCESS_CPU, REQUEST_DURATION, REQUESTS, RUNTIME_WORKERS};
 
+use super::{SENDING, percentiles_of_sending};
 use crate::model::{Dashboard, Panel, Row, Unit};
 use crate::query::{amount, mean, nodes, of, quantile, rate, scope};
-
-const SENDING: &str = r#"operation="send_message""#;
 
 pub(super) fn dashboard() -> Dashboard {
     let mut variables = scope();
@@ -45,12 +44,11 @@ fn duration() -> Row {
         panels: vec![
             Panel::lines(Unit::Seconds, "Seconds spent on sending, in each second", "The sum of the durations of all messages that were answered in a second: how many requests were in work at once, on average. It bends upwards where the node is full.")
                 .ask(amount(&REQUEST_DURATION, SENDING, ""), "seconds a second"),
-            Panel::lines(Unit::Seconds, "Duration: mean and percentiles", "From a message's head to its answer. The line is the objective for p99.")
-                .ask(mean(&REQUEST_DURATION, SENDING, ""), "mean")
-                .ask(quantile(0.5, &REQUEST_DURATION, SENDING, ""), "p50")
-                .ask(quantile(0.9, &REQUEST_DURATION, SENDING, ""), "p90")
-                .ask(quantile(0.99, &REQUEST_DURATION, SENDING, ""), "p99")
-                .objective(0.05),
+            percentiles_of_sending(
+                Panel::lines(Unit::Seconds, "Duration: mean and percentiles", "From a message's head to its answer. The line is the objective for p99.")
+                    .ask(mean(&REQUEST_DURATION, SENDING, ""), "mean"),
+                |share| quantile(share, &REQUEST_DURATION, SENDING, ""),
+            ),
         ],
     }
 }
