@@ -103,19 +103,9 @@ impl Bench {
 
     fn plan(&self, pods: &[Server], world: &World, work: Work, random: &mut Random) -> Plan {
         Plan {
-            addresses: pods.iter().map(|pod| pod.address).collect(),
-            pids: pods.iter().map(Server::pid).collect(),
-            work,
-            pace: Pace::Saturated,
-            connections: self.options.connections,
-            depth: 1,
-            threads: self.options.threads,
-            warm_up: (self.options.measured / 10).max(Duration::from_millis(300)),
-            measured: self.options.measured / 2,
-            recipient: None,
-            sends: None,
             content: random.bytes::<CONTENT>().to_vec(),
             world: Some(world.clone()),
+            ..Plan::new(&self.options, pods, work)
         }
     }
 
@@ -155,13 +145,8 @@ impl Bench {
     }
 
     fn held(&self, random: &mut Random) -> Result<String> {
-        let settings = [
-            ("INCONSISTENT_WINDOW", format!("{}s", SHORT_WINDOW.as_secs())),
-            ("MESSAGE_ID_BEHIND", "2s".to_owned()),
-            ("MESSAGE_ID_AHEAD", "2s".to_owned()),
-        ];
         let size = Size { organizations: 1, users: 50 };
-        let mut cluster = self.start(1, size, &settings, random)?;
+        let mut cluster = self.start(1, size, &held::settings(SHORT_WINDOW), random)?;
         let plan = Plan {
             content: random.bytes::<64>().to_vec(),
             connections: self.options.connections.min(size.users),

@@ -32,6 +32,15 @@ struct Side {
     listings: u64,
 }
 
+/// Settings of a service with an inconsistent window that is shorter than by default, and so with shorter windows of ids.
+pub(crate) fn settings(window: Duration) -> [(&'static str, String); 3] {
+    [
+        ("INCONSISTENT_WINDOW", format!("{}s", window.as_secs())),
+        ("MESSAGE_ID_BEHIND", "2s".to_owned()),
+        ("MESSAGE_ID_AHEAD", "2s".to_owned()),
+    ]
+}
+
 /// Fills two users' mailboxes, has their clients fetch them, and compares what a listing costs. `plan` says how they
 /// are filled; `window` is the service's inconsistent window.
 pub(crate) fn run(plan: &Plan, clients: &mut Vec<Client>, held: [u64; 2], window: Duration) -> Result<String> {

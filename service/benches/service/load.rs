@@ -20,6 +20,8 @@ use crate::client::Client;
 use crate::clock::nanos;
 use crate::connection::Connection;
 use crate::cpu::{CpuReading, CpuUse, whole_machine};
+use crate::options::Options;
+use crate::process::Server;
 use crate::shard::{Common, Kind, Outcome, Pace, Shard, Work, next_jobs, phase};
 use crate::world::World;
 
@@ -74,6 +76,26 @@ pub(crate) struct Measured {
 }
 
 impl Plan {
+    /// As much work as some servers take, for half of the main measurement's length; nobody is there and messages hold
+    /// nothing yet.
+    pub(crate) fn new(options: &Options, servers: &[Server], work: Work) -> Self {
+        Self {
+            addresses: servers.iter().map(|server| server.address).collect(),
+            pids: servers.iter().map(Server::pid).collect(),
+            work,
+            pace: Pace::Saturated,
+            connections: options.connections,
+            depth: 1,
+            threads: options.threads,
+            warm_up: (options.measured / 10).max(Duration::from_millis(300)),
+            measured: options.measured / 2,
+            recipient: None,
+            sends: None,
+            content: Vec::new(),
+            world: None,
+        }
+    }
+
     /// Runs with one measured phase.
     pub(crate) fn run(&self, clients: &mut Vec<Client>) -> Result<Measured> {
         self.run_with(clients, |_| Ok(()))

@@ -150,21 +150,7 @@ impl Bench {
 
     /// A plan for the bare server, or for a service when it is given users.
     fn plan(&self, server: &Server, work: Work) -> Plan {
-        Plan {
-            addresses: vec![server.address],
-            pids: vec![server.pid()],
-            work,
-            pace: Pace::Saturated,
-            connections: self.options.connections,
-            depth: 1,
-            threads: self.options.threads,
-            warm_up: (self.options.measured / 10).max(Duration::from_millis(300)),
-            measured: self.options.measured / 2,
-            recipient: None,
-            sends: None,
-            content: Vec::new(),
-            world: None,
-        }
+        Plan::new(&self.options, std::slice::from_ref(server), work)
     }
 
     fn hello(&self, table: &mut Table) -> Result<()> {
@@ -231,13 +217,8 @@ impl Bench {
     }
 
     fn held(&self, random: &mut Random) -> Result<String> {
-        let settings = [
-            ("INCONSISTENT_WINDOW", format!("{}s", SHORT_WINDOW.as_secs())),
-            ("MESSAGE_ID_BEHIND", "2s".to_owned()),
-            ("MESSAGE_ID_AHEAD", "2s".to_owned()),
-        ];
         let users = self.people.len().min(100);
-        let mut ready = self.start(Size { organizations: 1, users }, &settings, random)?;
+        let mut ready = self.start(Size { organizations: 1, users }, &held::settings(SHORT_WINDOW), random)?;
         let connections = self.options.connections.min(users);
         let plan = Plan {
             content: random.bytes::<64>().to_vec(),
