@@ -4,13 +4,13 @@
 # Pictures go to docs/pictures/dashboards, or to the folder that is given.
 #
 #   CHECK_WITHOUT   programs that are not there, whose panels then have no data, and are listed
-#                   (load-tester,kube-state-metrics)
+#                   (kube-state-metrics)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 pictures=$(realpath -m "${1:-docs/pictures/dashboards}")
 binaries=${CARGO_TARGET_DIR:-target}/debug
-without=${CHECK_WITHOUT:-load-tester,kube-state-metrics}
+without=${CHECK_WITHOUT:-kube-state-metrics}
 seconds=90 rate=10
 drawing=${COUNTERSIGN_CACHE:-$HOME/.cache/countersign}/dashboard-picture
 

@@ -12,9 +12,9 @@
 #   cql.sh nodetool DIR N ARG...   Cassandra's nodetool
 #   cql.sh status DIR              one line a node: its number, address, process id, and whether it answers
 #
-# Nodes listen on addresses 127.x.y.N that no other cluster has, with port 9042. Clients log in as cassandra with the
+# Nodes listen on addresses 127.x.y.N that no other cluster has (or on $CQL_NET.N), with port 9042. Clients log in as cassandra with the
 # password cassandra; TLS is offered on the same port. CQL_SYNC=periodic loses up to a second of confirmed writes when a
-# node is killed, and batch (the default) none. CQL_HEAP is the size of a node's heap (256M). With CQL_PROXIED=yes, node N
+# node is killed, and batch (the default) none. CQL_HEAP is the most that a node's heap takes (512M). With CQL_PROXIED=yes, node N
 # tells clients the address <DIR/public>.N, where a proxy of the caller's is to stand before <DIR/net>.N.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,7 +22,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${COUNTERSIGN_CACHE:-$HOME/.cache/countersign}/cql
 version=$(sed -n 's|.*<version>\([0-9.]*\.[0-9]*\)</version>.*|\1|p' "$here/cql/pom.xml" | tail -n 1)
 lib=$cache/cassandra-$version
-heap=${CQL_HEAP:-256M}
+heap=${CQL_HEAP:-512M}
 sync=${CQL_SYNC:-batch}
 proxied=${CQL_PROXIED:-}
 patience=240
@@ -74,6 +74,9 @@ answers() {
     timeout 3 head -c 5 <&3 | od -An -tx1 | tr -d ' ') || return 1
   [[ ${reply:0:2} == 84 && ${reply:8:2} == 06 ]]
 }
+
+# taken ADDRESS PORT: whether somebody listens there.
+taken() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 
 certificates() {
   mkdir -p "$dir/tls"
@@ -186,7 +189,7 @@ launch() {
   local jamm
   jamm=$(echo "$lib"/jamm-*.jar)
   local options=(
-    "-Xms$heap" "-Xmx$heap" -Xss256k -XX:MaxDirectMemorySize=256M
+    -Xms128M "-Xmx$heap" -Xss256k -XX:MaxDirectMemorySize=256M
     -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+PerfDisableSharedMem -XX:+ExitOnOutOfMemoryError
     "-javaagent:$jamm"
     -Djdk.attach.allowAttachSelf=true
@@ -208,6 +211,7 @@ launch() {
   (cd "$node" && exec setsid java "${opened[@]}" "${options[@]}" -cp "$lib/*" \
     org.apache.cassandra.service.CassandraDaemon </dev/null >>"$node/log/stdout.log" 2>&1) &
   echo $! >"$node/pid"
+  rm -f "$node/ended"
   disown
 }
 
@@ -228,6 +232,7 @@ stop_node() {
   local pid
   running "$1" || return 0
   pid=$(cat "$dir/node$1/pid")
+  touch "$dir/node$1/ended"
   # One that is stopped by SIGSTOP would not notice.
   kill -CONT "$pid" 2>/dev/null || true
   kill "-${2:-TERM}" "$pid" 2>/dev/null || true
@@ -249,10 +254,14 @@ hold() {
   echo "$nodes" >"$dir/nodes"
   # A network of 127/8 and a port for JMX that nobody has.
   local net jmx
+  if [[ -n ${CQL_NET:-} ]] && taken "$CQL_NET.1" 9042; then
+    echo "There is a server on $CQL_NET.1 already." >&2
+    exit 1
+  fi
   while :; do
-    net=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1))
+    net=${CQL_NET:-127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1))}
     jmx=$((RANDOM % 20000 + 20000))
-    ! (exec 3<>"/dev/tcp/$net.1/9042") 2>/dev/null && ! (exec 3<>"/dev/tcp/127.0.0.1/$((jmx + 1))") 2>/dev/null && break
+    ! taken "$net.1" 9042 && ! taken 127.0.0.1 $((jmx + 1)) && break
   done
   echo "$net" >"$dir/net"
   # No other cluster's network ends like this one: they go up to 250.
@@ -287,7 +296,14 @@ await_login() {
 finish() {
   local n
   [[ -z ${reader:-} ]] || kill "$reader" 2>/dev/null || true
-  for ((n = 1; n <= nodes; n++)); do stop_node "$n" KILL; done
+  for ((n = 1; n <= nodes; n++)); do
+    # That a server has gone by itself, say for want of memory, would else be seen as refused connections only.
+    if [[ -e $dir/node$n/pid && ! -e $dir/node$n/ended ]] && ! running "$n"; then
+      echo "Node $n of $dir had ended by itself:" >&2
+      tail -n 15 "$dir/node$n/log/stdout.log" "$dir/node$n/log/system.log" >&2 || true
+    fi
+    stop_node "$n" KILL
+  done
   rm -rf "$dir"
 }
 
@@ -307,7 +323,10 @@ case $command in
     await "$3"
     ;;
   stop) stop_node "${3:?}" ;;
-  signal) kill "-${4:?}" "$(cat "$dir/node${3:?}/pid")" ;;
+  signal)
+    [[ ${4:?} != KILL ]] || touch "$dir/node${3:?}/ended"
+    kill "-$4" "$(cat "$dir/node${3:?}/pid")"
+    ;;
   nodetool)
     node=${3:?}
     shift 3

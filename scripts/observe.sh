@@ -111,15 +111,17 @@ done
 
 # === Those who use it ===
 
-begin load "$binaries/countersign-loadtest" ledger "${urls[@]/#/--url=}" --rate "${OBSERVE_RATE:-20}" \
-  --duration 1000h --folder "$folder/ledger"
+begin load "$binaries/countersign-loadtest" run "${urls[@]/#/--url=}" --rate "${OBSERVE_RATE:-20}" --users 30 \
+  --duration 1000h --folder "$folder/load" --admin-listen 127.0.0.1:0
 load=$begun
+admin_of() { sed -n 's/.*admin[^0-9]*\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$folder/$1.log" | head -n 1; }
+load_listens() { [[ -n $(admin_of load) ]]; }
+until_it "The load tester" "$begun" load_listens
 begin canary "$binaries/countersign-loadtest" canary "${urls[@]/#/--url=}" --create --folder "$folder/canary" \
   --admin-listen 127.0.0.1:0 --every "${OBSERVE_CANARY:-2s}"
-canary_address() { sed -n 's/.*admin[^0-9]*\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$folder/canary.log" | head -n 1; }
-canary_sings() { [[ -n $(canary_address) ]]; }
+canary_sings() { [[ -n $(admin_of canary) ]]; }
 until_it "The canary" "$begun" canary_sings
-canary=$(canary_address)
+canary=$(admin_of canary)
 
 # === Those who look ===
 
@@ -134,6 +136,8 @@ rule_files: ['$PWD/prometheus/rules/*.yaml']
 scrape_configs:
   - job_name: countersign
     static_configs: [{targets: [$(IFS=,; echo "${admins[*]}")], labels: {namespace: local}}]
+  - job_name: load-tester
+    static_configs: [{targets: ['$(admin_of load)']}]
   - job_name: canary
     static_configs: [{targets: ['$canary']}]
   - job_name: node
@@ -154,6 +158,7 @@ cat <<TEXT
                   the address of a Grafana data source; then import grafana/dashboards/*.json
   Countersign     ${urls[*]}
   its metrics     $(printf 'http://%s/metrics ' "${admins[@]}")
+  the load tester http://$(admin_of load)/metrics
   the canary      http://$canary/metrics
   node exporter   http://127.0.0.1:$node_port/metrics
   logs, data      $folder

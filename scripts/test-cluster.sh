@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 # The cluster is the test's own, since nodes are stopped; CQL_HEAP sizes them.
 unset COUNTERSIGN_TEST_CQL
 export COUNTERSIGN_TEST_EPHEMERAL="${COUNTERSIGN_TEST_EPHEMERAL:-valkey-cluster}"
-cargo test --workspace --locked --test end_to_end "$@" -- --ignored --nocapture cluster </dev/null
+cargo test --workspace --all-features --locked --test end_to_end "$@" -- --ignored --nocapture cluster </dev/null

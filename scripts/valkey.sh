@@ -4,18 +4,22 @@
 #   valkey.sh single [option value]…     one server
 #   valkey.sh cluster [option value]…    three primaries and three replicas
 #
-# Options are valkey-server's, such as: --maxmemory 100mb. An @ stands for a second free port: 10000 above the first.
+# Options are valkey-server's, such as: --maxmemory 100mb. An @ stands for a second free port: 10000 above the first. With
+# VALKEY_ADDRESS they listen on that, for everybody who reaches it, instead of 127.0.0.1.
 # Writes a line `<port> <pid>` for each server, then `ready`, and runs until its standard input ends; then everything is
 # stopped and removed. So whatever starts it and ends, in whatever way, leaves nothing behind. A line
 # `start <port> [option value]…` on its standard input starts a server again that was killed, and is answered with its line.
 set -euo pipefail
 
 mode=${1:-}
-[[ $mode == single || $mode == cluster ]] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
+[[ $mode == single || $mode == cluster ]] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
 shift
 server=$(command -v valkey-server || command -v valkey-check-rdb) ||
   { echo "valkey-server is missing: scripts/install-packages.sh installs it." >&2 && exit 1; }
 
+address=${VALKEY_ADDRESS:-127.0.0.1}
+# Without a password, a server refuses whoever is not of its own machine.
+protected=$([[ -z ${VALKEY_ADDRESS:-} ]] && echo yes || echo no)
 folder=$(mktemp -d)
 pids=() ports=()
 stop() {
@@ -34,13 +38,13 @@ launch() {
   local port=$1
   shift
   mkdir -p "$folder/$port"
-  (exec -a valkey-server "$server" --port "$port" --bind 127.0.0.1 --dir "$folder/$port" --save '' --appendonly no \
+  (exec -a valkey-server "$server" --port "$port" --bind "$address" --protected-mode "$protected" --dir "$folder/$port" --save '' --appendonly no \
     --maxmemory-policy noeviction --logfile log "${@/#@/$((port + 10000))}" </dev/null >/dev/null 2>&1) &
   pid=$!
   # Its end is nothing to write about.
   disown "$pid"
   while kill -0 "$pid" 2>/dev/null; do
-    [[ $(valkey-cli -p "$port" INFO server 2>/dev/null) != *"process_id:$pid"* ]] || return 0
+    [[ $(valkey-cli -h "$address" -p "$port" INFO server 2>/dev/null) != *"process_id:$pid"* ]] || return 0
     sleep 0.02
   done
   return 1
@@ -70,11 +74,11 @@ else
   options=(--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 2000 "${options[@]}")
   for _ in {1..6}; do start "${options[@]}"; done
   # A server that has ended meanwhile would be waited for without end.
-  timeout 120 valkey-cli --cluster create "${ports[@]/#/127.0.0.1:}" --cluster-replicas 1 --cluster-yes >"$folder/create.log" 2>&1 ||
+  timeout 120 valkey-cli --cluster create "${ports[@]/#/$address:}" --cluster-replicas 1 --cluster-yes >"$folder/create.log" 2>&1 ||
     { cat "$folder/create.log" >&2 && exit 1; }
   for port in "${ports[@]}"; do
-    until [[ $(valkey-cli -p "$port" CLUSTER INFO) == *cluster_state:ok* ]]; do sleep 0.02; done
-    until [[ $(valkey-cli -p "$port" INFO replication) =~ role:master|master_link_status:up ]]; do sleep 0.02; done
+    until [[ $(valkey-cli -h "$address" -p "$port" CLUSTER INFO) == *cluster_state:ok* ]]; do sleep 0.02; done
+    until [[ $(valkey-cli -h "$address" -p "$port" INFO replication) =~ role:master|master_link_status:up ]]; do sleep 0.02; done
   done
 fi
 for index in "${!pids[@]}"; do echo "${ports[index]} ${pids[index]}"; done

@@ -219,7 +219,7 @@ impl KeyFolder {
     /// # Errors
     /// If the folder cannot be read or written.
     pub fn super_administrators(&self) -> Result<SuperAdministrators> {
-        let people = self.at_least("super-administrators", 2)?;
+        let people = self.at_least("super-administrators", 2, |_| {})?;
         let [one, other] = <[Arc<Person>; 2]>::try_from(people).ok().context("there are more than two")?;
         Ok(SuperAdministrators([one, other]))
     }
@@ -229,12 +229,20 @@ impl KeyFolder {
     /// # Errors
     /// If the folder cannot be read or written.
     pub fn people(&self, count: usize) -> Result<Vec<Arc<Person>>> {
-        let mut people = self.at_least("people", count)?;
+        self.people_telling(count, |_| {})
+    }
+
+    /// Returns `count` people as [`Self::people`] does, and tells after each that is made how many there are.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or written.
+    pub fn people_telling(&self, count: usize, tell: impl Fn(usize)) -> Result<Vec<Arc<Person>>> {
+        let mut people = self.at_least("people", count, tell)?;
         people.truncate(count);
         Ok(people)
     }
 
-    fn at_least(&self, name: &str, count: usize) -> Result<Vec<Arc<Person>>> {
+    fn at_least(&self, name: &str, count: usize, tell: impl Fn(usize)) -> Result<Vec<Arc<Person>>> {
         // Of two processes at once, the second finds what the first made.
         let lock = File::create(self.folder.join("lock")).context("cannot lock the folder of keys")?;
         lock.lock().context("cannot lock the folder of keys")?;
@@ -243,6 +251,7 @@ impl KeyFolder {
         if people.len() < count {
             for number in people.len()..count {
                 people.push(Arc::new(Person::new(self.make(name, number)?)?));
+                tell(people.len());
             }
             write_people(&file, &people)?;
         }

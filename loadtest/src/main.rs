@@ -31,15 +31,16 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
-    let ended =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
-            |runtime| {
-                let ended = runtime.block_on(command::run(arguments.command));
-                // What still waits for an answer must not keep the process from ending.
-                runtime.shutdown_background();
-                ended
-            },
-        );
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = arguments.command.threads() {
+        builder.worker_threads(threads);
+    }
+    let ended = builder.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(command::run(arguments.command));
+        // What still waits for an answer must not keep the process from ending.
+        runtime.shutdown_background();
+        ended
+    });
     ExitCode::from(ended.unwrap_or_else(|error| fail(&error)).code())
 }
 

@@ -37,6 +37,11 @@ impl Random {
         usize::try_from(self.bits().checked_rem(bound).unwrap_or(0)).unwrap_or(0)
     }
 
+    /// Returns a number of at least 0 and below 1, one of 2³² that are equally likely.
+    pub fn fraction(&mut self) -> f64 {
+        f64::from(u32::try_from(self.bits() >> 32).unwrap_or(u32::MAX)) / 4_294_967_296.0
+    }
+
     /// Returns a number of a range.
     pub fn within(&mut self, range: &RangeInclusive<usize>) -> usize {
         range.start() + self.below(range.end().saturating_sub(*range.start()).saturating_add(1))
@@ -73,6 +78,20 @@ mod tests {
 
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn fractions_are_spread_evenly_below_one() {
+        let mut random = Random::new(1);
+        let mut tenths = [0_u32; 10];
+        for _ in 0..10_000 {
+            let fraction = random.fraction();
+            assert!((0.0..1.0).contains(&fraction));
+            let tenth = (0..10).rfind(|tenth| f64::from(*tenth) / 10.0 <= fraction).unwrap();
+            tenths[usize::try_from(tenth).unwrap()] += 1;
+        }
+
+        assert!(tenths.iter().all(|count| (900..1_100).contains(count)), "{tenths:?}");
     }
 
     #[test]

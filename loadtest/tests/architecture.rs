@@ -5,29 +5,66 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Every module of the library, with the modules that it may name. `chaos → ledger, canary → people → wire → keys →
-/// clock, random`.
-const MAY_NAME: [(&str, &[&str]); 9] = [
-    ("chaos", &["clock", "keys", "ledger", "people", "random", "wire"]),
-    ("canary", &["clock", "keys", "ledger", "people", "random", "wire"]),
-    ("ledger", &["clock", "people", "random", "wire"]),
+/// Every module of the library, with the modules that it may name. `experiments → pages, load, workers → measure → ledger →
+/// traffic, people → wire → keys → clock, random`, with `chaos` and `canary` over the ledger.
+const MAY_NAME: [(&str, &[&str]); 23] = [
+    (
+        "experiments",
+        &[
+            "clock",
+            "conversation",
+            "deployment",
+            "keys",
+            "ledger",
+            "load",
+            "measure",
+            "nodes",
+            "pages",
+            "people",
+            "random",
+            "readiness",
+            "report",
+            "statistics",
+            "traffic",
+            "wire",
+        ],
+    ),
+    ("deployment", &["clock"]),
+    ("pages", &["measure", "nodes", "report", "statistics", "wire"]),
+    ("load", &["clock", "keys", "ledger", "measure", "people", "random", "traffic", "wire"]),
+    ("workers", &["clock", "measure"]),
+    ("chaos", &["clock", "keys", "ledger", "people", "random", "readiness", "wire"]),
+    ("canary", &["clock", "keys", "ledger", "listener", "people", "random", "wire"]),
+    ("peers", &["clock", "keys", "measure", "people", "random", "wire"]),
+    ("measure", &["clock", "ledger", "wire"]),
+    ("ledger", &["clock", "people", "random", "traffic", "wire"]),
+    ("traffic", &["random"]),
+    ("conversation", &["random"]),
+    ("report", &["random"]),
+    ("statistics", &["random"]),
+    ("nodes", &["clock"]),
     ("people", &["keys", "wire"]),
     ("wire", &["clock", "keys", "random"]),
     ("keys", &["clock"]),
+    ("listener", &[]),
+    ("readiness", &["clock"]),
     ("clock", &[]),
     ("random", &[]),
     ("lib", &[]),
 ];
 
 /// Crates of weight, each with its homes in the library.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("sequoia_openpgp", &["keys"]),
+    ("kube", &["deployment"]),
+    ("k8s_openapi", &["deployment"]),
     ("rand_chacha", &["random"]),
-    ("hyper", &["canary"]),
-    ("hyper_util", &["canary"]),
-    ("prometheus", &["canary"]),
-    ("hdrhistogram", &["ledger"]),
-    ("rustix", &["chaos"]),
+    ("hyper", &["listener", "workers"]),
+    ("hyper_util", &["listener", "workers"]),
+    ("prometheus", &["canary", "measure"]),
+    ("hdrhistogram", &["ledger", "measure", "peers"]),
+    ("statrs", &["statistics"]),
+    ("rustix", &["chaos", "clock", "nodes"]),
     ("countersign_service", &[]),
 ];
 

@@ -33,10 +33,10 @@ use crate::openpgp::PublicKeyPool;
 use crate::rate_limit::RateLimit;
 use crate::reload;
 use crate::session::{SessionSettings, Sessions};
+use crate::store::mariadb::schema::script;
 use crate::store::scylla::schema::Parameters;
-use crate::store::scylla::settings::ScyllaSettings;
-use crate::store::scylla::{Opening, create_schema};
-use crate::store::{Store, embedded, memory};
+use crate::store::scylla::{create_schema as create_schema_in_cql, open as open_in_cql};
+use crate::store::{Opening, Store, embedded, mariadb, memory};
 use crate::telemetry::measured_ephemeral::measured_ephemeral;
 use crate::telemetry::measured_store::measured;
 use crate::telemetry::metrics::Metrics;
@@ -284,21 +284,35 @@ async fn become_ready(readiness: Arc<Readiness>, mut opening: watch::Receiver<Op
     tracing::info!("ready");
 }
 
-/// Creates or migrates the schema of a store in CQL and tells what was done; or only writes the CQL.
+/// Creates or migrates the schema of a store that has one, and tells what was done; or only writes its statements.
 ///
 /// # Errors
 /// With the reason, for the operator.
-pub async fn schema(settings: &ScyllaSettings, dry_run: bool) -> anyhow::Result<String> {
-    if dry_run {
-        return Ok(Parameters::of(settings).script());
-    }
-    let done = create_schema(settings, &SystemClock)
-        .await
-        .with_context(|| format!("cannot create the schema in keyspace {}", settings.address.keyspace))?;
+pub async fn schema(settings: &Settings, dry_run: bool) -> anyhow::Result<String> {
+    let done = if let Some(cql) = settings.scylla() {
+        if dry_run {
+            return Ok(Parameters::of(&cql).script());
+        }
+        let created = create_schema_in_cql(&cql, &SystemClock).await;
+        created.with_context(|| format!("cannot create the schema in keyspace {}", cql.address.keyspace))?
+    } else if let Some(sql) = settings.mariadb() {
+        if dry_run {
+            return Ok(script(&sql.address.database, sql.address.indices));
+        }
+        let created = mariadb::create_schema(&sql, &SystemClock).await;
+        created.with_context(|| format!("cannot create the schema in database {}", sql.address.database))?
+    } else {
+        bail!("the store {} has no schema", settings.store);
+    };
     Ok(done.join("\n") + "\n")
 }
 
-fn open_store(
+/// Opens the store that the settings name, as far as that can be done at once; the receiver tells when it takes calls. What it does
+/// beside that is done in `background`, until `stopping`.
+///
+/// # Errors
+/// With the reason, for the operator: a file cannot be read, or the embedded store cannot be opened.
+pub fn open_store(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
@@ -314,9 +328,15 @@ fn open_store(
         StoreUrl::Scylla(address) => {
             let settings = settings.scylla().context("the settings of the store are missing")?;
             let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
-            let (store, opener, opening) =
-                crate::store::scylla::open(settings, clock, entropy, Arc::clone(metrics) as _)
-                    .with_context(|| format!("cannot use the store scylla://{address}"))?;
+            let (store, opener, opening) = open_in_cql(settings, clock, entropy, Arc::clone(metrics) as _)
+                .with_context(|| format!("cannot use the store scylla://{address}"))?;
+            background.spawn(opener.run(stopping.clone()));
+            (store, opening)
+        }
+        StoreUrl::Mariadb(address) => {
+            let settings = settings.mariadb().context("the settings of the store are missing")?;
+            let (store, opener, opening) = mariadb::open(settings, Arc::clone(clock), Arc::clone(entropy))
+                .with_context(|| format!("cannot use the store mariadb://{address}"))?;
             background.spawn(opener.run(stopping.clone()));
             (store, opening)
         }
@@ -385,7 +405,7 @@ async fn bind(
     background: &TaskTracker,
     stopping: &CancellationToken,
 ) -> anyhow::Result<(Listener, Listener)> {
-    let header_timeout = settings.header_timeout.0;
+    let (header_timeout, idle_timeout) = (settings.header_timeout.0, settings.idle_timeout.0);
     let tls = match settings.tls() {
         None => None,
         Some(files) => {
@@ -397,11 +417,11 @@ async fn bind(
             Some(config)
         }
     };
-    let limits = ConnectionLimits { connections: settings.connections, header_timeout };
+    let limits = ConnectionLimits { connections: settings.connections, header_timeout, idle_timeout };
     let public = Listener::bind(settings.listen, tls, limits)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let limits = ConnectionLimits { connections: ADMIN_CONNECTIONS, header_timeout };
+    let limits = ConnectionLimits { connections: ADMIN_CONNECTIONS, header_timeout, idle_timeout };
     let admin = Listener::bind(settings.admin_listen, None, limits)
         .await
         .with_context(|| format!("cannot listen on {}", settings.admin_listen))?;

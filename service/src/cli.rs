@@ -24,7 +24,7 @@ pub enum Command {
     CheckConfig(Configured),
     /// Look at everything that the configuration names, and say what is wrong; exit code 1 if anything is
     Doctor(Configured),
-    /// Create the keyspace and the tables of a scylla:// store, or add to them what this version needs
+    /// Create the tables of a scylla:// or mariadb:// store, or add to them what this version needs
     Schema(SchemaArguments),
     /// Ask a running service whether it is ready; the exit code tells
     Healthcheck(Configured),
@@ -33,7 +33,7 @@ pub enum Command {
 /// What `schema` does.
 #[derive(Debug, clap::Args)]
 pub struct SchemaArguments {
-    /// Print the CQL for an empty cluster, and connect to nothing
+    /// Print the statements for an empty store, and connect to nothing
     #[arg(long)]
     pub dry_run: bool,
     /// The settings.

@@ -14,10 +14,13 @@ use serde::Deserialize;
 
 use crate::ephemeral::valkey::ValkeyUrl;
 use crate::http::tls::TlsFiles;
+use crate::store::mariadb::CONTENT_BYTES_MAX as MARIADB_CONTENT_BYTES_MAX;
+use crate::store::mariadb::settings::{MariadbAddress, MariadbSettings};
 use crate::store::scylla::settings::{
-    ConsistencyLevel, CqlAddress, Replication, SchemaAtStart, ScyllaSettings, SerialLevel, Tablets, TlsClientFiles,
+    ConsistencyLevel, CqlAddress, Replication, ScyllaSettings, SerialLevel, Tablets,
 };
 use crate::store::scylla::{CONTENT_BYTES_MAX, TTL_MAX_SECONDS};
+use crate::store::settings::{SchemaAtStart, TlsClientFiles};
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,16 @@ pub enum StoreUrl {
     Memory,
     /// `scylla://host:9042,host:9042/keyspace`: a cluster that any number of processes share.
     Scylla(CqlAddress),
+    /// `mariadb://user@host:3306/database`: one server that any number of processes share; the baseline of experiments.
+    Mariadb(MariadbAddress),
+}
+
+impl StoreUrl {
+    /// Tells whether the store has a schema that somebody has to make.
+    #[must_use]
+    pub const fn has_schema(&self) -> bool {
+        matches!(self, Self::Scylla(_) | Self::Mariadb(_))
+    }
 }
 
 impl FromStr for StoreUrl {
@@ -95,7 +108,12 @@ impl FromStr for StoreUrl {
                 let form = "a CQL store is scylla://host:9042,host:9042/keyspace, each host with its port";
                 rest.strip_prefix("//").ok_or(form)?.parse().map(Self::Scylla)
             }
-            _ => Err("a store is embedded:<directory>, scylla://host:9042,host:9042/keyspace or memory:"),
+            Some(("mariadb", rest)) => {
+                let form = "a store in MariaDB is mariadb://user@host:3306/database, with ?indices=false for none";
+                rest.strip_prefix("//").ok_or(form)?.parse().map(Self::Mariadb)
+            }
+            _ => Err("a store is embedded:<directory>, scylla://host:9042,host:9042/keyspace, \
+                      mariadb://user@host:3306/database or memory:"),
         }
     }
 }
@@ -114,6 +132,7 @@ impl std::fmt::Display for StoreUrl {
             Self::Embedded(directory) => write!(formatter, "embedded:{}", directory.display()),
             Self::Memory => formatter.write_str("memory:"),
             Self::Scylla(address) => write!(formatter, "scylla://{address}"),
+            Self::Mariadb(address) => write!(formatter, "mariadb://{address}"),
         }
     }
 }
@@ -303,7 +322,8 @@ settings! {
         listen: SocketAddr = "127.0.0.1:8080", "COUNTERSIGN_LISTEN";
         /// Address of the administrative listener: /metrics, /livez, /readyz. Keep it away from the ingress
         admin_listen: SocketAddr = "127.0.0.1:9090", "COUNTERSIGN_ADMIN_LISTEN";
-        /// Where messages and organizations are kept: `embedded:DIRECTORY`, `scylla://HOST:9042,HOST:9042/KEYSPACE`, or `memory:` for tests
+        /// Where messages and organizations are kept: `embedded:DIRECTORY`, `scylla://HOST:9042,HOST:9042/KEYSPACE`,
+        /// `mariadb://USER@HOST:3306/DATABASE` (with `?indices=false` for none), or `memory:` for tests
         store: StoreUrl = "embedded:./data/store", "COUNTERSIGN_STORE";
         /// Where sessions and nonces are kept: `local`, or `valkey://[USER@]HOST:PORT[,HOST:PORT]` for many processes;
         /// valkeys:// for TLS
@@ -351,7 +371,7 @@ settings! {
         /// Sessions of Valkey that are kept in memory; each takes some 400 bytes
         cached_sessions: u64 = "100000", "COUNTERSIGN_CACHED_SESSIONS";
 
-        /// What a starting process does about the schema of a scylla:// store: check (wait for `countersignd schema`) or create
+        /// What a starting process does about the schema of a scylla:// or mariadb:// store: check (wait for `countersignd schema`) or create
         schema: SchemaAtStart = "check", "COUNTERSIGN_SCHEMA";
         /// Replicas that must answer a read of messages: one, `local_one`, quorum, `local_quorum`, all
         scylla_read_consistency: ConsistencyLevel = "local_quorum", "COUNTERSIGN_SCYLLA_READ_CONSISTENCY";
@@ -367,11 +387,17 @@ settings! {
         scylla_speculation_delay: HumanDuration = "100ms", "COUNTERSIGN_SCYLLA_SPECULATION_DELAY";
         /// How long a call of the store may take, within its request's time
         scylla_statement_timeout: HumanDuration = "10s", "COUNTERSIGN_SCYLLA_STATEMENT_TIMEOUT";
+        /// Connections of this process to a mariadb:// store, at most
+        mariadb_connections: NonZeroUsize = "32", "COUNTERSIGN_MARIADB_CONNECTIONS";
+        /// How long a call of the store may take, within its request's time
+        mariadb_statement_timeout: HumanDuration = "10s", "COUNTERSIGN_MARIADB_STATEMENT_TIMEOUT";
 
         /// Connections at once
         connections: usize = "20000", "COUNTERSIGN_CONNECTIONS";
-        /// How long a request's head may take to arrive
+        /// How long the head of a connection's first request may take to arrive
         header_timeout: HumanDuration = "10s", "COUNTERSIGN_HEADER_TIMEOUT";
+        /// How long a connection may wait for its next request: longer than whatever is before the service keeps its own
+        idle_timeout: HumanDuration = "650s", "COUNTERSIGN_IDLE_TIMEOUT";
         /// How long a request's body may take to arrive
         body_timeout: HumanDuration = "20s", "COUNTERSIGN_BODY_TIMEOUT";
         /// How long a request may take, besides waiting for something new
@@ -430,6 +456,14 @@ settings! {
         scylla_certificate: PathBuf, "COUNTERSIGN_SCYLLA_CERTIFICATE";
         /// PEM file with its private key
         scylla_key: PathBuf, "COUNTERSIGN_SCYLLA_KEY";
+        /// File with the password of a mariadb:// store's user
+        mariadb_password_file: PathBuf, "COUNTERSIGN_MARIADB_PASSWORD_FILE";
+        /// PEM file with the certificates that a mariadb:// store's server is trusted by; none for no TLS
+        mariadb_ca: PathBuf, "COUNTERSIGN_MARIADB_CA";
+        /// PEM file with the service's own certificate for the store, where its server asks for one
+        mariadb_certificate: PathBuf, "COUNTERSIGN_MARIADB_CERTIFICATE";
+        /// PEM file with its private key
+        mariadb_key: PathBuf, "COUNTERSIGN_MARIADB_KEY";
     }
 }
 
@@ -494,8 +528,26 @@ impl Settings {
         })
     }
 
+    /// Returns the settings of a store in MariaDB, if that is what is used.
+    #[must_use]
+    pub fn mariadb(&self) -> Option<MariadbSettings> {
+        let StoreUrl::Mariadb(address) = &self.store else { return None };
+        let own = self.mariadb_certificate.clone().zip(self.mariadb_key.clone());
+        Some(MariadbSettings {
+            address: address.clone(),
+            password: self.mariadb_password_file.clone(),
+            tls: self.mariadb_ca.clone().map(|ca| TlsClientFiles { ca, own }),
+            connections: self.mariadb_connections.get(),
+            statement_timeout: self.mariadb_statement_timeout.0,
+            schema: self.schema,
+            retention: self.retention.0,
+            content_bytes: self.content_bytes,
+        })
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
-        let contradictions = self.contradictions().into_iter().chain(self.scylla_contradictions());
+        let contradictions = self.contradictions().into_iter();
+        let contradictions = contradictions.chain(self.scylla_contradictions()).chain(self.mariadb_contradictions());
         match contradictions.into_iter().find(|(contradicts, _)| *contradicts) {
             Some((_, text)) => Err(ConfigError::Contradiction(text)),
             None => Ok(()),
@@ -530,6 +582,25 @@ impl Settings {
             (
                 used && self.content_bytes > CONTENT_BYTES_MAX,
                 "a scylla:// store takes contents of at most 8 MiB: lower content_bytes",
+            ),
+        ]
+    }
+
+    fn mariadb_contradictions(&self) -> [(bool, &'static str); 4] {
+        let used = matches!(self.store, StoreUrl::Mariadb(_));
+        [
+            (
+                self.mariadb_certificate.is_some() != self.mariadb_key.is_some(),
+                "mariadb_certificate and mariadb_key go together: set both or none",
+            ),
+            (
+                self.mariadb_certificate.is_some() && self.mariadb_ca.is_none(),
+                "mariadb_certificate needs mariadb_ca: without it there is no TLS",
+            ),
+            (self.mariadb_statement_timeout.0.is_zero(), "mariadb_statement_timeout is more than nothing"),
+            (
+                used && self.content_bytes > MARIADB_CONTENT_BYTES_MAX,
+                "a mariadb:// store takes contents of at most 8 MiB: lower content_bytes",
             ),
         ]
     }
@@ -617,6 +688,9 @@ mod tests {
             "scylla_read_consistency = \"each_quorum\"",
             "store = \"scylla://a:9042/k\"\nretention = \"11years\"",
             "store = \"scylla://a:9042/k\"\ncontent_bytes = 9000000",
+            "store = \"mariadb://u@a/k\"\ncontent_bytes = 9000000",
+            "mariadb_key = \"k.pem\"",
+            "mariadb_certificate = \"c.pem\"\nmariadb_key = \"k.pem\"",
         ] {
             assert!(matches!(with_file(text), Err(ConfigError::Contradiction(_))), "{text}");
         }
@@ -624,7 +698,9 @@ mod tests {
 
     #[test]
     fn a_store_is_read_strictly_and_written_as_it_is_read() {
-        for text in ["embedded:./data", "memory:", "scylla://a:9042,b:9042/countersign"] {
+        for text in
+            ["embedded:./data", "memory:", "scylla://a:9042,b:9042/countersign", "mariadb://u@a:3306/k?indices=false"]
+        {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
         }
         for text in [
@@ -636,6 +712,8 @@ mod tests {
             "scylla://a/k",
             "scylla://a:9042",
             "cql://a:9042/k",
+            "mariadb:u@a/k",
+            "mysql://u@a/k",
         ] {
             assert!(text.parse::<StoreUrl>().is_err(), "{text}");
         }

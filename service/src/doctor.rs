@@ -12,9 +12,10 @@ use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::entropy::SystemEntropy;
 use crate::ephemeral::valkey::{self, Finding};
 use crate::http::tls::ReloadingCertificate;
-use crate::store::embedded;
-use crate::store::scylla::settings::{SchemaAtStart, ScyllaSettings};
-use crate::store::scylla::{Opening, open as open_in_cql};
+use crate::store::scylla::open as open_in_cql;
+use crate::store::scylla::settings::ScyllaSettings;
+use crate::store::settings::SchemaAtStart;
+use crate::store::{Opening, embedded, mariadb};
 use crate::telemetry::metrics::Metrics;
 
 /// Runs all checks.
@@ -57,6 +58,10 @@ async fn store(settings: &Settings) -> Vec<Finding> {
             Some(scylla) => in_cql(scylla).await,
             None => Finding::failed(format!("the settings of the store scylla://{address} are missing")),
         }],
+        StoreUrl::Mariadb(address) => match settings.mariadb() {
+            Some(settings) => mariadb::examine(&settings).await.into_iter().map(finding).collect(),
+            None => vec![Finding::failed(format!("the settings of the store mariadb://{address} are missing"))],
+        },
         StoreUrl::Embedded(directory) => vec![match embedded::examine(directory) {
             Ok(embedded::State::Absent) => {
                 Finding::passed(format!("a store will be made in {}", directory.display()))
@@ -73,6 +78,13 @@ async fn store(settings: &Settings) -> Vec<Finding> {
                 in_words(&error)
             )),
         }],
+    }
+}
+
+fn finding(outcome: Result<String, String>) -> Finding {
+    match outcome {
+        Ok(text) => Finding::passed(text),
+        Err(text) => Finding::failed(text),
     }
 }
 

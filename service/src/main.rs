@@ -72,16 +72,16 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),
         },
-        Command::Schema(SchemaArguments { dry_run, .. }) => match settings.scylla() {
-            None => {
-                let error =
-                    anyhow::anyhow!("only a scylla:// store has a schema, and the store is {}", settings.store);
-                fail(&error, USAGE)
-            }
-            Some(scylla) => match run(schema(&scylla, dry_run)) {
-                Ok(text) => say(&text),
-                Err(error) => fail(&error, 1),
-            },
+        Command::Schema(_) if !settings.store.has_schema() => {
+            let error = anyhow::anyhow!(
+                "only a scylla:// or a mariadb:// store has a schema, and the store is {}",
+                settings.store
+            );
+            fail(&error, USAGE)
+        }
+        Command::Schema(SchemaArguments { dry_run, .. }) => match run(schema(&settings, dry_run)) {
+            Ok(text) => say(&text),
+            Err(error) => fail(&error, 1),
         },
         Command::Healthcheck(_) => match run(healthcheck(settings.admin_listen)) {
             Ok(()) => ExitCode::SUCCESS,

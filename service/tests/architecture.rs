@@ -73,7 +73,7 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
 ];
 
 /// Crates of weight, each with its homes; nobody else names them.
-const HOMES: [(&str, &[&str]); 28] = [
+const HOMES: [(&str, &[&str]); 29] = [
     ("sequoia_openpgp", &[]),
     ("hyper", &["http", "healthcheck", "telemetry/otlp_client"]),
     ("hyper_util", &["http", "healthcheck", "telemetry/otlp_client"]),
@@ -94,6 +94,7 @@ const HOMES: [(&str, &[&str]); 28] = [
     ("redb", &["store/embedded"]),
     ("redis", &["ephemeral/valkey"]),
     ("scylla", &["store/scylla"]),
+    ("mysql_async", &["store/mariadb"]),
     ("crc32fast", &["store/embedded"]),
     ("getrandom", &["entropy"]),
     ("governor", &["rate_limit"]),

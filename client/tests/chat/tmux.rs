@@ -187,11 +187,13 @@ fn now() -> Instant {
 fn without_times(screen: &str) -> String {
     let mut masked = String::new();
     for line in screen.lines() {
-        let line = match line.split_once("── Today, ") {
-            Some((before, rest)) => {
+        let dated =
+            ["──", "--"].into_iter().find_map(|rule| Some((rule, line.split_once(&format!("{rule} Today, "))?)));
+        let line = match dated {
+            Some((rule, (before, rest))) => {
                 let after =
-                    rest.trim_start_matches(|letter: char| letter.is_alphanumeric() || " ,─".contains(letter));
-                format!("{before}── Today ──{after}")
+                    rest.trim_start_matches(|letter: char| letter.is_alphanumeric() || " ,─-".contains(letter));
+                format!("{before}{rule} Today {rule}{after}")
             }
             None => line.to_owned(),
         };

@@ -7,12 +7,10 @@
 //! message is received once its content has been read and compared, and not when it was listed.
 
 mod identity;
-mod listener;
 mod metrics;
 mod pending;
 mod run;
 
 pub use identity::Identity;
-pub use listener::Listener;
 pub use metrics::{METRICS, Metrics};
 pub use run::{CanaryOptions, run};

@@ -13,10 +13,10 @@ use countersign_protocol::digest::Sha256Digest;
 use countersign_protocol::message_id::MessageId;
 
 use super::identity::Identity;
-use super::listener::Listener;
 use super::metrics::Metrics;
 use super::pending::{Arrival, Pending};
 use crate::clock::Stopwatch;
+use crate::listener::Listener;
 use crate::random::Random;
 use crate::wire::{Device, Reply, Targets};
 
@@ -104,7 +104,7 @@ pub async fn run(
         ended = send(sender, Arc::clone(&shared)) => ended,
         ended = receive(receiver, Arc::clone(&shared)) => ended,
         ended = watch(&shared) => ended,
-        never = listener.serve(metrics) => match never {},
+        never = listener.serve(Arc::new(move || metrics.encode())) => match never {},
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use countersign_client::clock::Clock;
 use countersign_client::connection::{HttpClient, ServerUrl, Trust};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 
 use super::proxy::{Proxy, Weather};
 use crate::clock::Stopwatch;
+use crate::readiness::until_ready;
 
 /// How long a pod may take until it is ready, until it has ended after SIGTERM, and until its clock is another.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
@@ -228,34 +229,12 @@ impl Pod {
                 .env("DONT_FAKE_MONOTONIC", "1");
         }
         let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let child = command.stdout(Stdio::null()).stderr(file).spawn().context("cannot start a pod")?;
+        let mut child = command.stdout(Stdio::null()).stderr(file).spawn().context("cannot start a pod")?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).context("a pod has no number")?;
-        let mut running = Running { child, pid, public: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let watch = Stopwatch::start();
-        loop {
-            if let Some((public, admin)) = addresses(&log)
-                && is_ready(admin).await?
-            {
-                running.public = public;
-                return Ok(running);
-            }
-            if let Some(status) = running.child.try_wait()? {
-                bail!("pod {} ended at its start with {status}; see {}", self.number + 1, log.display());
-            }
-            ensure!(watch.elapsed() < PATIENCE, "pod {} is not ready; see {}", self.number + 1, log.display());
-            tokio::time::sleep(LOOK).await;
-        }
+        let public = until_ready(&mut child, &log, PATIENCE);
+        let public = public.await.with_context(|| format!("pod {} did not start", self.number + 1))?;
+        Ok(Running { child, pid, public })
     }
-}
-
-/// Reads from a pod's log where it listens.
-fn addresses(log: &Path) -> Option<(SocketAddr, SocketAddr)> {
-    let text = std::fs::read_to_string(log).ok()?;
-    text.lines().find_map(|line| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        let of = |name: &str| line[name].as_str()?.parse().ok();
-        (line["message"] == "listening").then(|| Some((of("public")?, of("admin")?)))?
-    })
 }
 
 /// Asks a pod what time it is, in seconds since 1970: every answer has a `Date`.
@@ -266,13 +245,6 @@ async fn date(public: SocketAddr) -> Result<i64> {
     let answer = http.send(request, Duration::from_secs(2)).await?;
     let date = answer.headers.get(http::header::DATE).context("an answer has no date")?;
     Ok(jiff::fmt::rfc2822::parse(date.to_str()?)?.timestamp().as_second())
-}
-
-async fn is_ready(admin: SocketAddr) -> Result<bool> {
-    let url: ServerUrl = format!("http://{admin}").parse()?;
-    let http = HttpClient::new(url, &Trust::System)?;
-    let request = http::Request::get(format!("http://{admin}/readyz")).body(http_body_util::Full::default())?;
-    Ok(http.send(request, Duration::from_secs(2)).await.is_ok_and(|answer| answer.status.is_success()))
 }
 
 /// Leaves addresses out of a text, so that lines which differ in nothing else are counted together.

@@ -79,8 +79,14 @@ pub async fn run(
     };
     let organization = Organization::create(&set_up, &keys.people(options.users)?).await?;
     let traffic = options.traffic.clone();
-    let ledger =
-        Ledger::create(&folder.join("ledger"), organization, traffic, targets.clone(), Arc::clone(&clock), entropy)?;
+    let ledger = Ledger::create(
+        &folder.join("ledger"),
+        vec![organization],
+        traffic,
+        targets.clone(),
+        Arc::clone(&clock),
+        entropy,
+    )?;
     let mut ledger = ledger.start()?;
 
     let plan = Plan::draw(options.seed, stage.shape(), options.duration);

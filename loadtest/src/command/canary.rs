@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use countersign_client::entropy::{Entropy, SystemEntropy};
-use countersign_loadtest::canary::{self, CanaryOptions, Identity, Listener, Metrics};
+use countersign_loadtest::canary::{self, CanaryOptions, Identity, Metrics};
 use countersign_loadtest::keys::read_person;
 use countersign_loadtest::ledger::Exit;
+use countersign_loadtest::listener::Listener;
 use countersign_loadtest::people::SetUp;
 use countersign_loadtest::wire::Targets;
 use tokio::signal::unix::{SignalKind, signal};

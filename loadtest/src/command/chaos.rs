@@ -9,7 +9,7 @@ use countersign_client::entropy::{SystemEntropy, random_id};
 use countersign_loadtest::chaos::{self, ChaosOptions, Plan, Settings, Shape, Store};
 use countersign_loadtest::ledger::{Exit, Options};
 
-use super::{clock, say};
+use super::{beside_this, clock, say};
 use crate::cli::{self, ChaosStore};
 
 const NODES: usize = 3;
@@ -75,12 +75,4 @@ fn print_plan(options: &cli::Chaos, pods: usize, embedded: bool) {
         let seconds = |millis: u64| format!("{}.{}", millis / 1_000, millis % 1_000 / 100);
         say(&format!("{:>6} s  for {:>4} s  {}", seconds(step.at), seconds(step.lasts), step));
     }
-}
-
-/// Returns the service's program, which is built into the same folder as this one.
-fn beside_this() -> Result<PathBuf> {
-    let this = std::env::current_exe().context("this program does not know where it is")?;
-    let path = this.with_file_name("countersignd");
-    anyhow::ensure!(path.is_file(), "{} is missing: build it, or name it with --countersignd", path.display());
-    Ok(path)
 }

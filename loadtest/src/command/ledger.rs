@@ -35,7 +35,7 @@ impl cli::Traffic {
             readers: of(self.clients),
             writers: of(self.writers),
             rate: self.rate,
-            bytes: self.bytes.0.clone(),
+            bytes: self.bytes.clone(),
             receipts_one_in: self.receipts_one_in,
             seed: self.seed,
             ..Options::default()
@@ -69,7 +69,7 @@ pub(crate) async fn run(options: cli::Ledger) -> Result<Exit> {
         let organization = Organization::create(&set_up, &people).await?;
         let default = || PathBuf::from(format!("data/ledger/{}", organization.id));
         let folder = options.folder.clone().unwrap_or_else(default);
-        Ledger::create(&folder, organization, traffic, targets.clone(), clock(), entropy)?
+        Ledger::create(&folder, vec![organization], traffic, targets.clone(), clock(), entropy)?
     };
     let running = ledger.start()?;
     tracing::info!(folder = %running.folder().display(), "the ledger is open");

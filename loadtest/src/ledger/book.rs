@@ -1,10 +1,12 @@
 //! A file that is only appended to, one line a record, and synced in groups.
 //!
-//! Invariants: a record is with the operating system when [`Book::append`] returns, so it outlives this process; it is on
-//! disk when [`Book::synced`] returns. A record that could not be written ends the run: a ledger with holes proves nothing.
+//! Invariants of a [`Keeping::Durable`] book: a record is with the operating system when [`Book::append`] returns, so it
+//! outlives this process; it is on disk when [`Book::synced`] returns. Of a [`Keeping::Buffered`] one: what was appended is
+//! with the operating system after [`Book::flush`], and nothing is waited for. A record that could not be written ends the
+//! run: a ledger with holes proves nothing.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -12,10 +14,24 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+/// How well records are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeping {
+    /// They outlive this process, and promises the machine: for chaos, and for runs of which nothing may be forgotten.
+    #[default]
+    Durable,
+    /// They are written in large pieces: for load, where the disk of the generator is not to be what is measured.
+    Buffered,
+}
+
+/// Bytes that a buffered book collects.
+const BUFFER: usize = 256 * 1024;
+
 /// A file of records.
 #[derive(Debug)]
 pub struct Book {
-    file: Mutex<File>,
+    file: Mutex<BufWriter<File>>,
+    keeping: Keeping,
     written: watch::Sender<u64>,
     synced: watch::Receiver<Result<u64, Arc<io::Error>>>,
 }
@@ -25,7 +41,7 @@ impl Book {
     ///
     /// # Errors
     /// If the file cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, keeping: Keeping) -> io::Result<Self> {
         let mut file = File::options().create(true).append(true).read(true).open(path)?;
         end_last_line(&mut file)?;
         let syncing = file.try_clone()?;
@@ -46,7 +62,7 @@ impl Book {
                 }
             }
         });
-        Ok(Self { file: Mutex::new(file), written, synced })
+        Ok(Self { file: Mutex::new(BufWriter::with_capacity(BUFFER, file)), keeping, written, synced })
     }
 
     /// Appends a record and returns its place, for [`Self::synced`].
@@ -58,6 +74,10 @@ impl Book {
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         file.write_all(&line)?;
+        if self.keeping == Keeping::Buffered {
+            return Ok(0);
+        }
+        file.flush()?;
         let mut place = 0;
         self.written.send_modify(|written| {
             *written += 1;
@@ -66,11 +86,22 @@ impl Book {
         Ok(place)
     }
 
-    /// Waits until a record is on disk.
+    /// Hands over to the operating system what was appended.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn flush(&self) -> io::Result<()> {
+        self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner).flush()
+    }
+
+    /// Waits until a record is on disk; of a buffered book, for nothing.
     ///
     /// # Errors
     /// If it cannot be written there.
     pub async fn synced(&self, place: u64) -> io::Result<()> {
+        if self.keeping == Keeping::Buffered {
+            return Ok(());
+        }
         let mut synced = self.synced.clone();
         let reached = |outcome: &Result<u64, Arc<io::Error>>| outcome.as_ref().map_or(true, |until| *until >= place);
         let outcome = synced.wait_for(reached).await.map_err(|_| io::Error::other("the book is closed"))?;
@@ -129,14 +160,14 @@ mod tests {
     async fn what_was_appended_is_read_again_and_half_a_line_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("book.jsonl");
-        let book = Book::open(&path).unwrap();
+        let book = Book::open(&path, Keeping::Durable).unwrap();
         book.append(&"one").unwrap();
         book.append_synced(&"two").await.unwrap();
         drop(book);
         // As a process leaves it that is killed while it writes.
         File::options().append(true).open(&path).unwrap().write_all(b"\"thr").unwrap();
 
-        let book = Book::open(&path).unwrap();
+        let book = Book::open(&path, Keeping::Durable).unwrap();
         book.append_synced(&"four").await.unwrap();
 
         let (records, torn) = read_records::<String>(&path).unwrap();

@@ -10,6 +10,11 @@ use countersign_protocol::message_id::MessageId;
 use super::book::read_records;
 use super::records::{Again, Begun, Held, ReadRecord, RunRecord, WriteRecord};
 
+/// What was sent, in the run's folder.
+pub(super) const SENT: &str = "sent.jsonl";
+/// What is held, in the run's folder.
+pub(super) const HELD: &str = "held.jsonl";
+
 /// An item that somebody meant to send, under one id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
@@ -43,7 +48,7 @@ pub struct Facts {
     pub promises: BTreeMap<MessageId, Promise>,
     /// What each reader wrote down. Each reader of the run is there, whether it wrote anything or not.
     pub readings: BTreeMap<ClientAddress, Reading>,
-    /// Acceptances of ids that nobody began: the writers' own fault.
+    /// Acceptances of ids that nobody began, and what nobody read: the ledger's own fault.
     pub strange: usize,
     /// Lines that a killed process left unfinished.
     pub torn: usize,
@@ -57,18 +62,22 @@ impl Facts {
     pub fn read(folder: &Path) -> io::Result<(RunRecord, Self)> {
         let run: RunRecord = serde_json::from_slice(&std::fs::read(folder.join("run.json"))?)?;
         let mut facts = Self::default();
-        let (writes, torn) = read_records(&folder.join("sent.jsonl"))?;
+        let (writes, torn) = read_records(&folder.join(SENT))?;
         facts.torn += torn;
         for record in writes {
             facts.wrote(record);
         }
-        for address in run.readers.iter().chain(&run.auditors) {
-            let path = folder.join(held_file(address));
-            let (reads, torn) = if path.exists() { read_records(&path)? } else { (Vec::new(), 0) };
-            facts.torn += torn;
+        let clients: Vec<ClientAddress> = run.readers.iter().chain(&run.auditors).copied().collect();
+        for address in &clients {
             facts.readings.entry(*address).or_default();
-            for record in reads {
-                facts.read_by(*address, record);
+        }
+        let path = folder.join(HELD);
+        let (reads, torn) = if path.exists() { read_records::<(usize, ReadRecord)>(&path)? } else { (Vec::new(), 0) };
+        facts.torn += torn;
+        for (number, record) in reads {
+            match clients.get(number) {
+                Some(address) => facts.read_by(*address, record),
+                None => facts.strange += 1,
             }
         }
         Ok((run, facts))
@@ -111,9 +120,4 @@ impl Facts {
             ReadRecord::Refused { problem, at } => reading.refused.push((problem, at)),
         }
     }
-}
-
-/// Returns the name of a reader's file.
-pub(super) fn held_file(address: &ClientAddress) -> String {
-    format!("held-{}.jsonl", address.client)
 }

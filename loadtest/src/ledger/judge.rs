@@ -1,9 +1,10 @@
 //! The judge: what was promised, against what is held. Pure: facts in, verdict out.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use countersign_protocol::body::ItemKind;
-use countersign_protocol::id::ClientAddress;
+use countersign_protocol::id::{ClientAddress, UserId};
 use hdrhistogram::Histogram;
 
 use super::facts::{Facts, Promise, Reading};
@@ -20,8 +21,8 @@ pub struct Terms {
 /// The problem that a writer answers with a later id.
 pub(super) const TOO_OLD: &str = "id-out-of-window";
 
-/// The longest time that is told apart, in milliseconds: a day.
-const LONGEST: u64 = 24 * 3_600_000;
+/// The longest time that is told apart, in microseconds: a day.
+const LONGEST: u64 = 24 * 3_600_000_000;
 
 /// Compares what was promised with what is held.
 ///
@@ -31,15 +32,19 @@ const LONGEST: u64 = 24 * 3_600_000;
 pub fn judge(run: &RunRecord, facts: &Facts, terms: Terms) -> Verdict {
     let mut verdict = Verdict { torn: facts.torn, ..Verdict::default() };
     let mut latency = Histogram::<u64>::new_with_bounds(1, LONGEST, 3).expect("the bounds are in order");
+    let mut to: HashMap<UserId, Vec<&Promise>> = HashMap::new();
     for promise in facts.promises.values() {
         count(promise, &mut verdict);
+        for user in &promise.begun.to {
+            to.entry(*user).or_default().push(promise);
+        }
     }
     for (address, is_auditor) in
         run.readers.iter().map(|reader| (reader, false)).chain(run.auditors.iter().map(|auditor| (auditor, true)))
     {
         let nothing = Reading::default();
         let reading = facts.readings.get(address).unwrap_or(&nothing);
-        for promise in facts.promises.values().filter(|promise| promise.begun.to.contains(&address.user)) {
+        for promise in to.get(&address.user).into_iter().flatten() {
             let Some(accepted) = promise.accepted else { continue };
             verdict.due += 1;
             let Some(held) = reading.held.get(&promise.begun.id) else {
@@ -51,7 +56,7 @@ pub fn judge(run: &RunRecord, facts: &Facts, terms: Terms) -> Verdict {
                 continue;
             }
             let took = Duration::from_micros(held.at.saturating_sub(accepted));
-            latency.saturating_record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
             if took > terms.late {
                 verdict.late.add(promise.begun.id, address, || {
                     format!(
@@ -67,8 +72,9 @@ pub fn judge(run: &RunRecord, facts: &Facts, terms: Terms) -> Verdict {
     if facts.strange > 0 {
         verdict.refused.insert("ledger-out-of-order".to_owned(), u64::try_from(facts.strange).unwrap_or(u64::MAX));
     }
-    let at = |quantile| latency.value_at_quantile(quantile);
-    verdict.latency = Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: latency.max() };
+    let at = |quantile| latency.value_at_quantile(quantile) / 1_000;
+    verdict.latency = Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: latency.max() / 1_000 };
+    verdict.took = Some(latency);
     verdict
 }
 

@@ -43,7 +43,7 @@ struct Made {
 impl Made {
     fn whole() -> Self {
         let run = RunRecord {
-            organization: ORGANIZATION,
+            organizations: vec![ORGANIZATION],
             readers: vec![reader(1), reader(2)],
             auditors: vec![reader(3)],
             at: THEN,

@@ -12,11 +12,15 @@
 //! - The judge reads the files and nothing else.
 //!
 //! `records` is the form of the files, `book` writes them, `facts` reads them, `judge` compares, `verdict` says it;
-//! `writer` and `reader` are what runs, `run` puts it together, and `tally` counts while it does.
+//! `options` says how much of what, `offer` (open) and `closed` have it sent, `writer` and `reader` are what runs, `run`
+//! puts it together, and `tally` counts while it does.
 
 mod book;
+mod closed;
 mod facts;
 mod judge;
+mod offer;
+mod options;
 mod reader;
 mod records;
 mod run;
@@ -24,10 +28,11 @@ mod tally;
 mod verdict;
 mod writer;
 
-pub use book::Book;
+pub use book::{Book, Keeping};
 pub use facts::{Facts, Promise};
 pub use judge::{Terms, judge};
+pub use options::{Options, Work};
 pub use records::{Again, Begun, Held, ReadRecord, RunRecord, WriteRecord};
-pub use run::{Ledger, Options, RunningLedger};
+pub use run::{Ledger, RunningLedger};
 pub use tally::{Progress, Tally};
 pub use verdict::{Exit, Finding, Latency, Verdict};

@@ -1,6 +1,7 @@
 //! A reader: one client of a user. Lists, reads, writes down what it holds, and only then confirms.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -27,13 +28,43 @@ const READS: u32 = 3;
 /// Rounds with nothing new that a reader makes at the end, where something is listed that it cannot get rid of.
 const LAST_ROUNDS: u32 = 5;
 
+/// The pause of a reader whose listing has only what it cannot get rid of.
+const STUCK: Duration = Duration::from_millis(200);
+
 /// How a reader learns what is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Asks, and waits at the service for so many seconds.
     LongPoll(u64),
-    /// Asks again and again, with a pause.
+    /// Asks at fixed times, so far apart. Where it is still at work when its time comes, it waits for the next.
     Poll(Duration),
+}
+
+/// The next time at which a polling reader asks.
+#[derive(Debug)]
+struct Beat {
+    period: Duration,
+    next: Duration,
+}
+
+impl Beat {
+    /// Begins somewhere in the first period, so that readers do not ask all at once.
+    fn new(period: Duration, now: Duration, random: &mut Random) -> Self {
+        Self { period, next: now + period.mul_f64(random.fraction()) }
+    }
+
+    /// Returns how long to wait for the next time, and how many times have passed meanwhile.
+    fn step(&mut self, now: Duration) -> (Duration, u64) {
+        let mut missed = 0;
+        self.next += self.period;
+        if self.next < now {
+            let late = now.saturating_sub(self.next);
+            let times = u32::try_from(late.as_nanos() / self.period.as_nanos().max(1) + 1).unwrap_or(u32::MAX);
+            self.next += self.period * times;
+            missed = u64::from(times);
+        }
+        (self.next.saturating_sub(now), missed)
+    }
 }
 
 /// Until when a reader reads.
@@ -60,10 +91,13 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Reader {
     device: Device,
-    book: Book,
+    /// Where it writes down, and as whom.
+    book: Arc<Book>,
+    number: usize,
     shared: Shared,
     random: Random,
     mode: Mode,
+    beat: Option<Beat>,
     /// One message in so many is acknowledged rather than confirmed; none is where this is 0.
     receipts_one_in: usize,
     /// Whether what it holds counts for the tally.
@@ -80,13 +114,25 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(device: Device, book: Book, shared: Shared, random: Random, mode: Mode) -> Self {
+    pub(super) fn new(
+        device: Device,
+        (book, number): (Arc<Book>, usize),
+        shared: Shared,
+        mut random: Random,
+        mode: Mode,
+    ) -> Self {
+        let beat = match mode {
+            Mode::Poll(period) => Some(Beat::new(period, shared.watch.elapsed(), &mut random)),
+            Mode::LongPoll(_) => None,
+        };
         Self {
             device,
             book,
+            number,
             shared,
             random,
             mode,
+            beat,
             receipts_one_in: 0,
             counted: true,
             states: HashMap::new(),
@@ -125,6 +171,7 @@ impl Reader {
 
     /// Reads until the phase says that it is over, and nothing more is listed.
     pub(super) async fn run(mut self, mut phase: watch::Receiver<Phase>) -> Result<()> {
+        self.first_beat(&mut phase).await;
         let mut backoff = Backoff::new();
         let mut last_rounds = 0;
         loop {
@@ -134,22 +181,13 @@ impl Reader {
                 _ => None,
             };
             // A listing that is given up has had no effect.
-            let reply = tokio::select! {
-                reply = self.device.list(PAGE, wait) => reply,
+            let listing = tokio::select! {
+                listing = self.list(wait) => listing?,
                 Ok(()) = phase.changed() => continue,
             };
-            let listing = match reply {
-                Reply::Done(answer) => serde_json::from_slice::<Listing>(&answer.body)?,
-                Reply::Again(why) => {
-                    self.shared.tally.again(why);
-                    tokio::time::sleep(backoff.step(&mut self.random)).await;
-                    continue;
-                }
-                Reply::Refused(problem) => {
-                    self.note(&ReadRecord::Refused { problem: problem.kind.name().to_owned(), at: self.now() })?;
-                    tokio::time::sleep(backoff.step(&mut self.random)).await;
-                    continue;
-                }
+            let Some(listing) = listing else {
+                tokio::time::sleep(backoff.step(&mut self.random)).await;
+                continue;
             };
             backoff.reset();
             let news = self.take(&listing).await?;
@@ -162,19 +200,57 @@ impl Reader {
                     return Ok(());
                 }
             }
-            if !news {
+            // Whoever polls asks for the rest of what is new at once, and then at its time.
+            let again = news && (closing || listing.more || self.beat.is_none());
+            if !again {
                 self.pause(closing, &mut phase, listing.messages.is_empty()).await;
             }
         }
     }
 
+    /// Looks once, as a client does whose user asks what is new: lists, and takes what is there.
+    pub(super) async fn check(&mut self) -> Result<()> {
+        if let Some(listing) = self.list(None).await? {
+            self.take(&listing).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists; nothing where there was no answer.
+    async fn list(&mut self, wait: Option<u64>) -> Result<Option<Listing>> {
+        match self.device.list(PAGE, wait).await {
+            Reply::Done(answer) => Ok(Some(serde_json::from_slice(&answer.body)?)),
+            Reply::Again(why) => {
+                self.shared.tally.again(why);
+                Ok(None)
+            }
+            Reply::Refused(problem) => {
+                self.note(&ReadRecord::Refused { problem: problem.kind.name().to_owned(), at: self.now() })?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn first_beat(&self, phase: &mut watch::Receiver<Phase>) {
+        let Some(beat) = &self.beat else { return };
+        let wait = beat.next.saturating_sub(self.shared.watch.elapsed());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
+        }
+    }
+
     /// Waits where asking at once would be of no use.
-    async fn pause(&self, closing: bool, phase: &mut watch::Receiver<Phase>, empty: bool) {
-        let pause = match self.mode {
-            Mode::Poll(pause) => pause,
+    async fn pause(&mut self, closing: bool, phase: &mut watch::Receiver<Phase>, empty: bool) {
+        let pause = match &mut self.beat {
+            Some(beat) if !closing => {
+                let (pause, missed) = beat.step(self.shared.watch.elapsed());
+                self.shared.observer.skipped_checks(missed);
+                pause
+            }
             // The service did the waiting; but not where it lists what cannot be got rid of.
-            Mode::LongPoll(_) if empty && !closing => return,
-            Mode::LongPoll(_) => Duration::from_millis(200),
+            None if empty && !closing => return,
+            _ => STUCK,
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -328,17 +404,7 @@ impl Reader {
     }
 
     fn note(&self, record: &ReadRecord) -> Result<()> {
-        self.book.append(record)?;
+        self.book.append(&(self.number, record))?;
         Ok(())
     }
-}
-
-/// Returns how a user's nth reader learns what is new: by turns, so that both ways are used by everybody.
-pub(super) const fn mode_of(number: usize, wait: u64, pause: Duration) -> Mode {
-    if number.is_multiple_of(2) { Mode::LongPoll(wait) } else { Mode::Poll(pause) }
-}
-
-/// Opens the file of a reader.
-pub(super) fn book_of(folder: &std::path::Path, address: &ClientAddress) -> std::io::Result<Book> {
-    Book::open(&folder.join(super::facts::held_file(address)))
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `run.json` | the start | [`RunRecord`], the whole file |
 //! | `sent.jsonl` | all writers, and readers for their receipts | [`WriteRecord`] |
-//! | `held-<client>.jsonl` | one reader each | [`ReadRecord`] |
+//! | `held.jsonl` | all readers and auditors | `[number, record]`: the reader's place among the readers and then the auditors of the run, and a [`ReadRecord`] |
 
 use countersign_protocol::body::ItemKind;
 use countersign_protocol::digest::Sha256Digest;
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// Who takes part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// The organization.
-    pub organization: OrganizationId,
+    /// The organizations.
+    pub organizations: Vec<OrganizationId>,
     /// The clients that read, each of which must hold everything that was promised to its user.
     #[serde(with = "addresses")]
     pub readers: Vec<ClientAddress>,

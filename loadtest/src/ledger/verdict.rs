@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use countersign_protocol::id::ClientAddress;
 use countersign_protocol::message_id::MessageId;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// Findings of a sort that are told one by one; the rest is only counted.
@@ -27,6 +28,10 @@ pub enum Exit {
     Duplicated,
     /// Something was refused that should have been taken.
     Refused,
+    /// Everything was kept, and the run missed a threshold.
+    BelowThreshold,
+    /// Everything was kept, and the figures are the generator's own.
+    GeneratorLagged,
 }
 
 impl Exit {
@@ -40,6 +45,8 @@ Exit codes:
    4  CORRUPTED: something was altered, forged, or listed without its content
    5  DUPLICATED: something was listed again after it was seen confirmed
    6  REFUSED: something was refused that should have been taken
+   7  a threshold was missed
+   8  the generator itself was too slow: its figures say nothing of the service
   64  the command was not understood";
 
     /// Returns the process's exit code.
@@ -53,6 +60,8 @@ Exit codes:
             Self::Corrupted => 4,
             Self::Duplicated => 5,
             Self::Refused => 6,
+            Self::BelowThreshold => 7,
+            Self::GeneratorLagged => 8,
         }
     }
 }
@@ -100,7 +109,7 @@ pub struct Latency {
 }
 
 /// The verdict on a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Verdict {
     /// Messages that were answered 201.
     pub messages: u64,
@@ -136,6 +145,9 @@ pub struct Verdict {
     pub refused: BTreeMap<String, u64>,
     /// How long deliveries took.
     pub latency: Latency,
+    /// The same in full, in microseconds.
+    #[serde(skip)]
+    pub took: Option<Histogram<u64>>,
     /// Half lines that a killed ledger left behind.
     pub torn: usize,
 }
@@ -199,7 +211,7 @@ impl Display for Verdict {
             writeln!(formatter, "refused     {count} times as {problem}")?;
         }
         let words = match self.exit() {
-            Exit::Kept => "Everything that was promised was kept.",
+            Exit::Kept | Exit::BelowThreshold | Exit::GeneratorLagged => "Everything that was promised was kept.",
             Exit::Failed => "Nothing was promised, so this shows nothing.",
             Exit::Late => "Everything that was promised was delivered, but some of it too late.",
             Exit::Lost => "LOST: not everything that was promised was delivered.",

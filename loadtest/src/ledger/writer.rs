@@ -1,6 +1,5 @@
 //! A writer: sends what it is asked to, and writes down each intention and each promise.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,17 +16,22 @@ use tokio::sync::{Mutex, mpsc, watch};
 use super::book::Book;
 use super::records::{Begun, WriteRecord};
 use super::tally::Tally;
+use crate::clock::Stopwatch;
 use crate::random::Random;
-use crate::wire::{Device, Reply};
+use crate::wire::{Device, Observer, Reply};
 
-/// Most recipients of one message.
-const RECIPIENTS_MAX: usize = 3;
+/// What the ledger asks a user's writers for: one message.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    /// When it was to be sent, after the start of the run.
+    pub(super) intended: Duration,
+    /// Whom to.
+    pub(super) to: Vec<UserId>,
+    /// Bytes of its content.
+    pub(super) bytes: usize,
+}
 
-/// What the ledger asks its writers for: one message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket;
-
-/// Tickets of all writers: whoever is free takes the next.
+/// Tickets of a user: whoever of its writers is free takes the next.
 pub(super) type Tickets = Arc<Mutex<mpsc::Receiver<Ticket>>>;
 
 /// What all writers and readers share.
@@ -38,6 +42,9 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     /// Readers of each user.
     pub(super) readers_each: usize,
+    /// Time since the start of the run.
+    pub(super) watch: Stopwatch,
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 impl Shared {
@@ -95,38 +102,46 @@ impl Backoff {
 pub(super) struct Writer {
     pub(super) device: Device,
     pub(super) shared: Shared,
-    pub(super) users: Arc<Vec<UserId>>,
-    pub(super) bytes: RangeInclusive<usize>,
     pub(super) random: Random,
-    pub(super) tickets: Tickets,
-    /// True once no more is to be begun. What was begun is still sent.
-    pub(super) stopped: watch::Receiver<bool>,
 }
 
 impl Writer {
-    /// Sends until it is stopped.
-    pub(super) async fn run(mut self) -> Result<()> {
+    /// Sends what it is asked to until it is stopped. What was begun by then is still sent.
+    pub(super) async fn run(mut self, tickets: Tickets, mut stopped: watch::Receiver<bool>) -> Result<()> {
+        let mut free = self.shared.watch.elapsed();
         loop {
-            let tickets = Arc::clone(&self.tickets);
+            let tickets = Arc::clone(&tickets);
             let next = async move { tickets.lock().await.recv().await };
             let ticket = tokio::select! {
-                _ = self.stopped.wait_for(|stopped| *stopped) => None,
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => None,
                 ticket = next => ticket,
             };
-            let Some(Ticket) = ticket else { return Ok(()) };
-            self.send_one().await?;
+            let Some(ticket) = ticket else {
+                // There is nothing more to send. It ends when all do, so that one that ended earlier is seen to have failed.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+                return Ok(());
+            };
+            // Later than it was due, and later than this writer was free for it: that is nobody's fault but ours.
+            let lag = self.shared.watch.elapsed().saturating_sub(ticket.intended.max(free));
+            self.shared.observer.began(lag);
+            self.send_one(&ticket).await?;
+            free = self.shared.watch.elapsed();
         }
     }
 
-    async fn send_one(&mut self) -> Result<()> {
-        let recipients = self.draw_recipients();
-        let content = self.draw_content();
+    /// Sends one message, again and again until it is answered.
+    pub(super) async fn send_one(&mut self, ticket: &Ticket) -> Result<()> {
+        let content = self.draw_content(ticket.bytes);
         let digest = Sha256Digest::of(&content);
-        let mut begun = self.issue(&recipients, digest)?;
+        let mut begun = self.issue(&ticket.to, digest)?;
         let mut backoff = Backoff::new();
         loop {
-            match self.device.send(&begun.id, &recipients, content.clone()).await {
-                Reply::Done(_) => return self.shared.accept(&begun).await,
+            match self.device.send(&begun.id, &ticket.to, content.clone()).await {
+                Reply::Done(_) => {
+                    self.shared.observer.promised(self.shared.watch.elapsed().saturating_sub(ticket.intended));
+                    return self.shared.accept(&begun).await;
+                }
                 // The same message under the same id: nothing is stored twice.
                 Reply::Again(why) => {
                     self.shared.tally.again(why);
@@ -139,7 +154,7 @@ impl Writer {
                     }
                     // The same content under a later id, which recipients drop if they hold it already.
                     self.shared.tally.reissued();
-                    begun = self.issue(&recipients, digest)?;
+                    begun = self.issue(&ticket.to, digest)?;
                 }
             }
         }
@@ -154,22 +169,9 @@ impl Writer {
         Ok(begun)
     }
 
-    fn draw_recipients(&mut self) -> Vec<UserId> {
-        let count = self.random.within(&(1..=RECIPIENTS_MAX));
-        let mut recipients = Vec::with_capacity(count);
-        for _ in 0..count {
-            if let Some(user) = self.random.one_of(&self.users)
-                && !recipients.contains(user)
-            {
-                recipients.push(*user);
-            }
-        }
-        recipients
-    }
-
     /// Random bytes, as ciphertext looks; no two alike.
-    fn draw_content(&mut self) -> Bytes {
-        let mut content = vec![0; self.random.within(&self.bytes)];
+    fn draw_content(&mut self, bytes: usize) -> Bytes {
+        let mut content = vec![0; bytes];
         self.random.fill(&mut content);
         content.into()
     }

@@ -76,6 +76,18 @@ impl Organization {
     /// # Errors
     /// If the service refuses a statement, or cannot be reached for half a minute.
     pub async fn create(set_up: &SetUp<'_>, people: &[Arc<Person>]) -> Result<Self> {
+        Self::create_telling(set_up, people, &|| {}).await
+    }
+
+    /// Creates a new organization of these people, and tells after each that is in.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn create_telling(
+        set_up: &SetUp<'_>,
+        people: &[Arc<Person>],
+        tell: &(dyn Fn() + Sync),
+    ) -> Result<Self> {
         let id = random_id(set_up.entropy).into();
         let users: Vec<User> = people
             .iter()
@@ -97,10 +109,12 @@ impl Organization {
             client_limit: limit,
         };
         log.append(set_up, own, &[&administrator.person]).await?;
+        tell();
         for user in users.iter().skip(1) {
             let certificate = certificate(user);
             let change = Change::AddUser { user: user.id, certificate, administrator: false, client_limit: limit };
             log.append(set_up, change, &[&administrator.person]).await?;
+            tell();
         }
         Ok(Self { id, users })
     }
@@ -124,6 +138,7 @@ impl Organization {
     /// # Errors
     /// If they cannot be written.
     pub fn keep(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         write_people(&folder.join("people.pgp"), self.users.iter().map(|user| &user.person))?;
         let kept = Kept { organization: self.id, users: self.users.iter().map(|user| user.id).collect() };
         let file = folder.join("organization.json");

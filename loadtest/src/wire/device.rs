@@ -12,12 +12,13 @@ use countersign_protocol::id::{ClientAddress, UserId};
 use countersign_protocol::message_id::MessageId;
 use countersign_protocol::nonce::Nonce;
 use countersign_protocol::problem::{Problem, ProblemType};
-use countersign_protocol::session_key::{OpenPgpAuthorization, SessionGrant, password_text};
+use countersign_protocol::session_key::{OpenPgpAuthorization, SessionGrant, SessionKey, password_text};
 use countersign_protocol::time::UnixMicros;
 use http::{Method, Request};
 use http_body_util::Full;
 
-use super::Targets;
+use super::{Ending, Observer, Operation, Target, Targets, Unobserved};
+use crate::clock::Stopwatch;
 use crate::keys::Person;
 use crate::random::Random;
 
@@ -77,12 +78,13 @@ pub struct Device {
     password_nonce: Option<Nonce>,
     /// How far the service's clock is ahead of ours, and how far behind, as it said last; one of them is nothing.
     correction: (Duration, Duration),
+    observer: Arc<dyn Observer>,
 }
 
 impl Device {
     /// Takes a client's address and its user's key. Nothing is sent.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         address: ClientAddress,
         person: Arc<Person>,
         targets: Targets,
@@ -101,7 +103,30 @@ impl Device {
             nonce: None,
             password_nonce: None,
             correction: (Duration::ZERO, Duration::ZERO),
+            observer: Arc::new(Unobserved),
         }
+    }
+
+    /// Has somebody told of each attempt.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Gives it a session that it need not ask for: for a server that is no service.
+    #[must_use]
+    pub fn in_session(mut self, key: SessionKey) -> Self {
+        self.session = Some(RequestSigner::new(self.address, key));
+        self
+    }
+
+    /// Asks for a session, unless there is one.
+    pub async fn open_session(&mut self) -> Result<(), Reply> {
+        if self.session.is_none() {
+            self.session = Some(self.request_session().await?);
+        }
+        Ok(())
     }
 
     /// Returns its address.
@@ -127,13 +152,13 @@ impl Device {
         let ClientAddress { organization, user, .. } = self.address;
         let mut call = Call::get(format!("/{organization}/{user}/message?limit={limit}"));
         call.wait = wait;
-        self.attempt(&call).await
+        self.attempt(Operation::ListMessages, &call).await
     }
 
     /// Reads a content.
     pub async fn read(&mut self, id: &MessageId) -> Reply {
         let ClientAddress { organization, user, .. } = self.address;
-        self.attempt(&Call::get(format!("/{organization}/{user}/message/{id}"))).await
+        self.attempt(Operation::ReadMessage, &Call::get(format!("/{organization}/{user}/message/{id}"))).await
     }
 
     /// Says that this client holds messages.
@@ -141,44 +166,46 @@ impl Device {
         let ClientAddress { organization, user, client } = self.address;
         let body = serde_json::to_vec(&Fetched { messages: ids.to_vec() }).unwrap_or_default();
         let target = format!("/{organization}/{user}/client/{client}/fetched");
-        self.attempt(&Call::with_body(Method::POST, target, body.into(), "application/json")).await
+        self.attempt(
+            Operation::ConfirmFetched,
+            &Call::with_body(Method::POST, target, body.into(), "application/json"),
+        )
+        .await
     }
 
     /// Sends a content.
     pub async fn send(&mut self, id: &MessageId, recipients: &[UserId], content: Bytes) -> Reply {
-        self.attempt(&Call::send_message(&self.address, id, recipients, content)).await
+        self.attempt(Operation::SendMessage, &Call::send_message(&self.address, id, recipients, content)).await
     }
 
     /// Acknowledges a message by a receipt.
     pub async fn acknowledge(&mut self, of: &MessageId, receipt: &MessageId, signature: Bytes) -> Reply {
         let ClientAddress { organization, user, .. } = self.address;
         let target = format!("/{organization}/{user}/message/{of}?receipt={receipt}");
-        self.attempt(&Call::with_body(Method::PUT, target, signature, "application/octet-stream")).await
+        self.attempt(
+            Operation::AcknowledgeMessage,
+            &Call::with_body(Method::PUT, target, signature, "application/octet-stream"),
+        )
+        .await
     }
 
     /// Makes one attempt under this client's session, after asking for one where there is none.
-    pub async fn attempt(&mut self, call: &Call) -> Reply {
-        let signer = match self.session.clone() {
-            Some(signer) => signer,
-            None => match self.request_session().await {
-                Ok(signer) => self.session.insert(signer).clone(),
-                Err(reply) => return reply,
-            },
-        };
+    pub async fn attempt(&mut self, operation: Operation, call: &Call) -> Reply {
+        if let Err(reply) = self.open_session().await {
+            return reply;
+        }
         let now = self.now();
         let nonce = Nonce::next(now, self.nonce);
         self.nonce = Some(nonce);
         let targets = self.targets.clone();
         let target = targets.draw(&mut self.random);
-        let Ok(request) = signer.request(call, target.http.server().as_str(), nonce, now) else {
+        let Some(Ok(request)) =
+            self.session.as_ref().map(|signer| signer.request(call, target.http.server().as_str(), nonce, now))
+        else {
             return Reply::Refused(Box::new(Problem::new(ProblemType::MalformedRequest, "no path")));
         };
         let patience = self.patience.saturating_add(Duration::from_secs(call.wait.unwrap_or(0)));
-        let answer = target.http.send(request, patience).await;
-        if answer.is_err() {
-            targets.rest(target);
-        }
-        self.judge(answer)
+        self.exchange(operation, target, request, patience, call.wait.is_some()).await
     }
 
     async fn request_session(&mut self) -> Result<RequestSigner, Reply> {
@@ -197,11 +224,7 @@ impl Device {
                 .header("authorization", OpenPgpAuthorization { nonce, signature }.to_string())
                 .body(Full::default())
                 .map_err(|error| broken(error.into()))?;
-        let answer = target.http.send(request, self.patience).await;
-        if answer.is_err() {
-            targets.rest(target);
-        }
-        match self.judge(answer) {
+        match self.exchange(Operation::RequestSessionKey, target, request, self.patience, false).await {
             Reply::Done(answer) => {
                 let key = self.open(&answer, nonce).map_err(broken)?;
                 Ok(RequestSigner::new(self.address, key))
@@ -210,7 +233,34 @@ impl Device {
         }
     }
 
-    fn open(&self, answer: &Answer, nonce: Nonce) -> Result<countersign_protocol::session_key::SessionKey> {
+    /// Sends a request, waits for its answer, and says what it means.
+    async fn exchange(
+        &mut self,
+        operation: Operation,
+        target: &Target,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+        waits: bool,
+    ) -> Reply {
+        let watch = Stopwatch::start();
+        let answer = target.http.send(request, patience).await;
+        let took = watch.elapsed();
+        if answer.is_err() {
+            self.targets.rest(target);
+        }
+        let timeout = matches!(answer, Err(TransportError::Timeout { .. }));
+        let reply = self.judge(answer);
+        let ending = match &reply {
+            Reply::Done(_) => Ending::Ok,
+            Reply::Again(_) if timeout => Ending::Timeout,
+            Reply::Again(Why::Session) | Reply::Refused(_) => Ending::Refused,
+            Reply::Again(_) => Ending::Failed,
+        };
+        self.observer.attempted(operation, ending, took, waits);
+        reply
+    }
+
+    fn open(&self, answer: &Answer, nonce: Nonce) -> Result<SessionKey> {
         let grant: SessionGrant = serde_json::from_slice(&self.person.decrypt(&answer.body)?)?;
         ensure!(grant.nonce == nonce, "the session key is for another request");
         Ok(grant.key.clone())

@@ -4,10 +4,13 @@
 //! lost answer means; that is for whoever has to account for it.
 //!
 //! Invariants: requests of one client follow each other, so its nonces arrive in their order. Nothing is repeated here:
-//! an attempt that got no answer may have been done.
+//! an attempt that got no answer may have been done. Every attempt is told to the observer, however it ended.
 
+mod attempt;
 mod device;
 mod targets;
 
+pub use attempt::{Ending, Observer, Operation, Unobserved};
 pub use device::{Device, Reply, Why};
+use targets::Target;
 pub use targets::Targets;

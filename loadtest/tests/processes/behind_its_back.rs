@@ -134,7 +134,7 @@ async fn rows_that_are_deleted_or_altered_behind_its_back_are_found() {
     let options = Options { rate: 20.0, pause: Duration::from_millis(200), receipts_one_in: 0, ..Options::default() };
     let url = format!("http://{}", proxy.address()).parse().unwrap();
     let targets = Targets::new(&[url], &Trust::System).unwrap();
-    let ledger = Ledger::create(&folder, organization, options, targets, clock(), entropy()).unwrap();
+    let ledger = Ledger::create(&folder, vec![organization], options, targets, clock(), entropy()).unwrap();
     let running = ledger.start().unwrap();
     let (run, _) = Facts::read(&folder).unwrap();
     let reader = run.readers[1];

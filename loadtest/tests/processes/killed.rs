@@ -1,10 +1,10 @@
 //! A ledger whose process is killed still knows what it was promised.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{BINARY, Process, Service, eventually};
+use crate::support::{BINARY, Process, Service, eventually, run};
 
 fn command(service: &Service, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
@@ -14,10 +14,6 @@ fn command(service: &Service, arguments: &[&str]) -> Command {
         .current_dir(service.folder.path())
         .stdout(Stdio::piped());
     command
-}
-
-async fn run(mut command: Command) -> Output {
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

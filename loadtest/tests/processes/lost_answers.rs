@@ -22,7 +22,7 @@ async fn a_message_whose_answers_are_lost_is_issued_again_and_its_copy_dropped()
     let folder = service.folder.path().join("ledger");
     let patience = Duration::from_millis(500);
     let options = Options { rate: 20.0, receipts_one_in: 0, patience, ..Options::default() };
-    let ledger = Ledger::create(&folder, organization, options, targets, clock(), entropy()).unwrap();
+    let ledger = Ledger::create(&folder, vec![organization], options, targets, clock(), entropy()).unwrap();
     let running = ledger.start().unwrap();
     let tally = running.tally();
     eventually("messages are promised", async || (tally.progress().accepted > 10).then_some(())).await;

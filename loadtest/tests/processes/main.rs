@@ -6,5 +6,7 @@ mod behind_its_back;
 mod canary;
 mod chaos;
 mod killed;
+mod load;
 mod lost_answers;
+mod peers;
 mod support;

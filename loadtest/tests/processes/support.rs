@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +97,11 @@ impl Drop for Process {
             eprintln!("its last lines:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
         }
     }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
 /// A running service, with keys that may create organizations there.

@@ -15,39 +15,31 @@
 #[path = "../../tests/end_to_end/support/cql.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which start and stop nodes too")]
 mod cql;
+#[path = "../mailboxes.rs"]
+mod mailboxes;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_protocol::body::ItemKind;
-use countersign_protocol::digest::Sha256Digest;
 use countersign_protocol::id::{ClientAddress, ClientId, OrganizationId, UserId};
 use countersign_protocol::log::LogEntry;
-use countersign_protocol::message_id::MessageId;
 use countersign_protocol::openpgp::Fingerprint;
-use countersign_protocol::time::UnixMillis;
 use countersign_protocol::two_man_rule::UserRecord;
 use countersign_service::clock::{Clock as _, Stopwatch, SystemClock};
 use countersign_service::config::{Settings, SettingsLayer};
-use countersign_service::delivery::listing::{ListingTimes, list_new};
 use countersign_service::entropy::{Entropy as _, SystemEntropy};
-use countersign_service::ephemeral::ListingHints;
-use countersign_service::store::scylla::{Opening, StatementName, StatementObserver, create_schema, open};
-use countersign_service::store::{Store, StoredMessage};
+use countersign_service::store::scylla::{StatementName, StatementObserver, create_schema, open};
+use countersign_service::store::{Opening, Store};
 use cql::CqlServer;
 use futures_util::stream::{self, StreamExt as _};
 use hdrhistogram::Histogram;
+use mailboxes::{AT_ONCE, NEW, hold, listings, message, new_client, number, of, random};
 use tokio_util::sync::CancellationToken;
 
-/// Calls that are on their way at once while the store is filled.
-const AT_ONCE: usize = 64;
 /// Listings that are timed of each mailbox.
 const LISTINGS: usize = 1_000;
 /// Bytes of content of a message that is sent to many users.
 const CONTENT: usize = 1_024;
-/// Messages that are new in each listing.
-const NEW: usize = 10;
 
 struct Nobody;
 
@@ -58,38 +50,6 @@ impl StatementObserver for Nobody {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(run());
-}
-
-fn number(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemEntropy.fill(&mut bytes);
-    bytes
-}
-
-fn new_client() -> ClientAddress {
-    ClientAddress {
-        organization: OrganizationId::from_bytes(random()),
-        user: UserId::from_bytes(random()),
-        client: ClientId::from_bytes(random()),
-    }
-}
-
-fn message(to: &ClientAddress, time: UnixMillis, content: &Bytes) -> StoredMessage {
-    let sender = UserId::from_bytes(random());
-    let digest = Sha256Digest::of(&random::<16>());
-    StoredMessage {
-        organization: to.organization,
-        id: MessageId::of_message(&to.organization, &sender, time, &[to.user], &digest),
-        kind: ItemKind::Message,
-        sender,
-        recipients: vec![to.user],
-        of: None,
-        content: content.clone(),
-    }
 }
 
 async fn run() {
@@ -113,7 +73,7 @@ async fn run() {
     send_to_many(&store, messages).await;
     let few = hold(&store, 1_000).await;
     let many = hold(&store, held).await;
-    listings(&store, [(1_000, few), (held, many)]).await;
+    compare_listings(&store, [(1_000, few), (held, many)]).await;
     let rows = Rows {
         message: messages + 1_000 + held,
         mailbox: messages + 1_000 + held,
@@ -196,62 +156,12 @@ async fn send_to_many(store: &Store, messages: usize) {
     );
 }
 
-fn of(latency: &Histogram<u64>) -> String {
-    let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0;
-    format!("p50 {:.2} ms, p99 {:.2} ms", at(0.5), at(0.99))
-}
-
-/// Fills a mailbox with messages of the last 13 days, all but the last few of them fetched.
-async fn hold(store: &Store, held: usize) -> ClientAddress {
-    let client = new_client();
-    let content = Bytes::from_static(b"small");
-    let now = SystemClock.now_millis();
-    let step = Duration::from_secs(13 * 86_400) / u32::try_from(held).unwrap();
-    let first = now.minus(Duration::from_secs(13 * 86_400 + 3_600));
-    let times = (0..held).map(|number| first.plus(step * u32::try_from(number).unwrap()));
-    let messages: Vec<StoredMessage> = times.map(|time| message(&client, time, &content)).collect();
-    let watch = Stopwatch::start();
-    let puts: Vec<_> = messages.iter().map(|message| store.mailbox.put(message)).collect();
-    let mut puts = stream::iter(puts).buffer_unordered(AT_ONCE);
-    while let Some(outcome) = puts.next().await {
-        outcome.unwrap();
-    }
-    let ids: Vec<MessageId> = messages.iter().take(held - NEW).map(|message| message.id).collect();
-    for chunk in ids.chunks(10_000) {
-        store.mailbox.add_fetched(&client, chunk).await.unwrap();
-    }
-    eprintln!("{held} messages held and fetched in {:.1} s", watch.elapsed().as_secs_f64());
-    client
-}
-
-async fn listings(store: &Store, sides: [(usize, ClientAddress); 2]) {
-    let retention = Duration::from_secs(14 * 86_400);
+/// Prints what listings take of mailboxes that hold few and many.
+async fn compare_listings(store: &Store, sides: [(usize, ClientAddress); 2]) {
     let mut medians = Vec::new();
     println!("\n| held | listing of {NEW} new | derivation of last known good |\n|--:|--:|--:|");
     for (held, client) in sides {
-        let times = ListingTimes {
-            now: SystemClock.now_millis(),
-            inconsistent_window: Duration::from_secs(300),
-            retention,
-            ahead: Duration::from_secs(30),
-            reconcile_interval: Duration::from_secs(6 * 3_600),
-            merge_interval: Duration::from_secs(30),
-        };
-        let watch = Stopwatch::start();
-        let derived = list_new(&*store.mailbox, &client, ListingHints::default(), 100, &times).await.unwrap();
-        let derivation = watch.elapsed();
-        assert_eq!(derived.items.len(), NEW);
-        let hints = ListingHints { reconciled: Some(times.now), ..derived.hints };
-        let mut latency = Histogram::<u64>::new(3).unwrap();
-        for turn in 0..2 * LISTINGS {
-            let watch = Stopwatch::start();
-            let listed = list_new(&*store.mailbox, &client, hints, 100, &times).await.unwrap();
-            assert_eq!(listed.items.len(), NEW);
-            // The first half is for warming up.
-            if turn >= LISTINGS {
-                latency.record(u64::try_from(watch.elapsed().as_micros()).unwrap()).unwrap();
-            }
-        }
+        let (latency, derivation) = listings(store, &client, LISTINGS).await;
         medians.push(latency.value_at_quantile(0.5) as f64);
         println!("| {held} | {} | {:.0} ms |", of(&latency), derivation.as_secs_f64() * 1_000.0);
     }

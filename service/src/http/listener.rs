@@ -45,8 +45,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct ConnectionLimits {
     /// Connections at once.
     pub connections: usize,
-    /// How long a request's head may take to arrive. A connection whose first one does not begin in this time ends.
+    /// How long the head of a connection's first request may take to arrive.
     pub header_timeout: Duration,
+    /// How long a connection may wait for its next request, with the time that its head takes. Where that is less than
+    /// whoever sends the requests keeps connections for, one is closed now and then at the moment that it is used again:
+    /// most proxies then answer 502, since they may not repeat a POST.
+    pub idle_timeout: Duration,
 }
 
 /// A listener that is bound and serves nothing yet.
@@ -143,7 +147,7 @@ fn server(limits: ConnectionLimits) -> auto::Builder<TokioExecutor> {
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .header_read_timeout(limits.idle_timeout)
         .max_buf_size(HEAD_BYTES)
         .pipeline_flush(true);
     server
@@ -177,12 +181,12 @@ async fn connection<I, S>(
     let connection = server.serve_connection(TokioIo::new(stream), service);
     let connection = watcher.watch(connection.into_owned());
     tokio::pin!(connection);
-    // Hyper's own timer starts when it knows the version of HTTP, which a peer may delay for ever.
+    // Hyper's own timer is for later requests, and starts when it knows the version of HTTP, which a peer may delay for ever.
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,
         () = tokio::time::sleep(first_request) => {
             if !began.load(Ordering::Relaxed) {
-                tracing::debug!("a connection ended that never asked for anything");
+                tracing::debug!("a connection ended whose first request did not come");
                 return;
             }
             connection.await

@@ -76,7 +76,7 @@ suite! {
 
 // === Fixtures ===
 
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemEntropy.fill(&mut bytes);
     bytes
@@ -121,8 +121,27 @@ fn record(user: UserId, changed: u64) -> UserRecord {
     }
 }
 
+/// A client of nobody else's.
+pub(super) fn client() -> ClientAddress {
+    client_of(organization(), user())
+}
+
+/// A message of a client's user that nobody else sends.
+pub(super) fn message_at(client: &ClientAddress, time: UnixMillis, recipients: &[UserId]) -> StoredMessage {
+    message_from(client.organization, client.user, time, recipients, &random::<32>())
+}
+
 fn message(organization: OrganizationId, time: UnixMillis, recipients: &[UserId], content: &[u8]) -> StoredMessage {
-    let sender = user();
+    message_from(organization, user(), time, recipients, content)
+}
+
+fn message_from(
+    organization: OrganizationId,
+    sender: UserId,
+    time: UnixMillis,
+    recipients: &[UserId],
+    content: &[u8],
+) -> StoredMessage {
     let digest = Sha256Digest::of(content);
     let mut sorted = recipients.to_vec();
     sorted.sort_unstable();

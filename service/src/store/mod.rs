@@ -17,9 +17,12 @@
 #[cfg(test)]
 pub mod conformance;
 pub mod embedded;
+pub mod mariadb;
 pub mod memory;
 pub mod scylla;
+pub mod settings;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +68,15 @@ pub struct Store {
     pub registry: Arc<dyn Registry>,
     /// Messages and what was fetched.
     pub mailbox: Arc<dyn Mailbox>,
+}
+
+/// How far a store that is opened in the background has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Not yet, for a reason in words for people.
+    Waiting(String),
+    /// It takes calls.
+    Open,
 }
 
 /// The outcome of a conditional append.
@@ -278,10 +290,16 @@ pub const FETCHED_AMONG_MAX: usize = 100;
 /// cannot exceed the limit, even after it was lowered.
 #[must_use]
 pub fn free_place_for(held: &[ClientPlace], limit: u32) -> Option<u32> {
+    free_places_for(held, limit).next()
+}
+
+/// Returns all places of which [`free_place_for`] chooses the first. Where many race, others of them are in nobody's way.
+pub fn free_places_for(held: &[ClientPlace], limit: u32) -> impl Iterator<Item = u32> {
     let fits = |bound: u32| {
         let above = held.iter().filter(|place| place.place >= bound).count();
         u32::try_from(above).is_ok_and(|above| bound.saturating_add(above) <= limit)
     };
-    let bound = (0..=limit).rev().find(|bound| fits(*bound))?;
-    (0..bound).find(|place| held.iter().all(|held| held.place != *place))
+    let bound = (0..=limit).rev().find(|bound| fits(*bound)).unwrap_or(0);
+    let taken: HashSet<u32> = held.iter().map(|held| held.place).collect();
+    (0..bound).filter(move |place| !taken.contains(place))
 }

@@ -12,7 +12,7 @@ use http::{Method, Request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::client::password_request;
@@ -299,6 +299,28 @@ async fn slow_heads_and_bodies_and_silent_connections_are_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_may_be_idle_for_longer_than_a_first_head_may_take() {
+    let world = World::of(Setup::new().await.set("HEADER_TIMEOUT", "1s").set("IDLE_TIMEOUT", "3s")).await;
+    let mut used = TcpStream::connect(world.service.public).await.unwrap();
+    let mut received = Vec::new();
+    let mut answered = async |times: usize| {
+        used.write_all(b"GET /none HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        while String::from_utf8_lossy(&received).matches("HTTP/1.1 400").count() < times {
+            assert!(used.read_buf(&mut received).await.unwrap() > 0, "the connection was closed");
+        }
+    };
+    answered(1).await;
+
+    // One that says nothing begins later than the other was idle, and is closed.
+    let mut silent = TcpStream::connect(world.service.public).await.unwrap();
+    read_to_end(&mut silent).await;
+    answered(2).await;
+
+    // But not for ever.
+    read_to_end(&mut used).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_trickles_is_ended_too() {
     let world = World::of(Setup::new().await.set("BODY_TIMEOUT", "1s").set("HEADER_TIMEOUT", "3s")).await;
     let alice = world.alice().await;
@@ -319,7 +341,7 @@ async fn a_body_that_trickles_is_ended_too() {
     let mut answer = Vec::new();
     let mut chunk = [0; 1024];
     while status(&answer).is_none() {
-        let length = tokio::io::AsyncReadExt::read(&mut reader, &mut chunk).await.unwrap();
+        let length = reader.read(&mut chunk).await.unwrap();
         assert!(length > 0, "the connection ended without an answer");
         answer.extend_from_slice(&chunk[..length]);
     }

@@ -18,6 +18,7 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod load;
+mod mariadb;
 mod problems;
 mod rates;
 mod scylla;

@@ -49,7 +49,7 @@ async fn a_service_is_ready_when_its_schema_is_there_and_says_what_it_waits_for(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schema_can_be_looked_at_without_a_server_and_only_a_store_in_cql_has_one() {
+async fn the_schema_can_be_looked_at_without_a_server_and_a_store_in_memory_has_none() {
     let setup =
         Setup::new().await.set("STORE", "scylla://nowhere.invalid:9042/k").set("SCYLLA_REPLICATION", "a:3,b:2");
 

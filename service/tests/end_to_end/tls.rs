@@ -54,25 +54,45 @@ async fn connect(
     TlsConnector::from(Arc::new(config)).connect(name, socket).await
 }
 
-/// Asks for a path that is not there, in whichever version was agreed on.
+/// A connection that speaks the version that was agreed on.
+enum Connection {
+    One(http1::SendRequest<Empty<Bytes>>),
+    Two(http2::SendRequest<Empty<Bytes>>),
+}
+
+impl Connection {
+    async fn over(stream: TlsStream<TcpStream>) -> Self {
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            let (sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(driver);
+            Self::Two(sender)
+        } else {
+            let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(driver);
+            Self::One(sender)
+        }
+    }
+
+    /// Asks for a path that is not there, and returns the status.
+    async fn ask(&mut self) -> u16 {
+        let request = Request::builder().header("host", "localhost");
+        let response = match self {
+            Self::One(sender) => sender.send_request(request.uri("/").body(Empty::new()).unwrap()).await.unwrap(),
+            Self::Two(sender) => {
+                sender.send_request(request.uri("https://localhost/").body(Empty::new()).unwrap()).await.unwrap()
+            }
+        };
+        let status = response.status().as_u16();
+        assert!(!response.into_body().collect().await.unwrap().to_bytes().is_empty());
+        status
+    }
+}
+
+/// Asks once, and returns what was agreed on and the status.
 async fn ask(stream: TlsStream<TcpStream>) -> (String, u16) {
     let protocol = stream.get_ref().1.alpn_protocol().map_or("none", |name| std::str::from_utf8(name).unwrap());
     let protocol = protocol.to_owned();
-    let request = Request::get("https://localhost/").header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
-    let response = if protocol == "h2" {
-        let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(driver);
-        sender.send_request(request).await.unwrap()
-    } else {
-        let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(driver);
-        let (mut head, body) = request.into_parts();
-        head.uri = "/".parse().unwrap();
-        sender.send_request(Request::from_parts(head, body)).await.unwrap()
-    };
-    let status = response.status().as_u16();
-    assert!(!response.into_body().collect().await.unwrap().to_bytes().is_empty());
-    (protocol, status)
+    (protocol, Connection::over(stream).await.ask().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +135,9 @@ async fn a_slow_handshake_delays_nobody_else() {
 async fn a_certificate_that_is_replaced_is_used_by_new_connections() {
     let (setup, first) = with_tls().await;
     let service = setup.start().await;
-    let open = connect(service.public, &first, &["h2"]).await.unwrap();
+    let mut open = Connection::over(connect(service.public, &first, &["h2"]).await.unwrap()).await;
+    // Who has not begun a first request is disconnected, however long the rest of this test takes.
+    assert_eq!(open.ask().await, 404);
 
     // What cannot be used changes nothing.
     std::fs::write(setup.path("tls.pem"), "no certificate").unwrap();
@@ -131,5 +153,5 @@ async fn a_certificate_that_is_replaced_is_used_by_new_connections() {
     })
     .await;
     assert!(connect(service.public, &first, &["h2"]).await.is_err());
-    assert_eq!(ask(open).await.1, 404, "open connections go on");
+    assert_eq!(open.ask().await, 404, "open connections go on");
 }

@@ -8,6 +8,7 @@ use http::Method;
 
 use crate::support::client::Client;
 use crate::support::cql::CqlServer;
+use crate::support::mariadb::MariadbServer;
 use crate::support::process::Setup;
 use crate::support::time::{eventually, random};
 use crate::support::valkey::{Mode, Valkey};
@@ -83,6 +84,15 @@ async fn over_cql_and_a_valkey_cluster_the_trips_are_the_same() {
     let setup = Setup::new().await.with_cql(server, &keyspace).set("SCHEMA", "create");
     let valkey = Valkey::start(Mode::Cluster, &[]);
     each_operation_makes_its_trips(setup.clone(), &valkey).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_mariadb_the_trips_are_the_same() {
+    let server = tokio::task::spawn_blocking(MariadbServer::shared).await.unwrap();
+    let database = format!("test_trips_{}", random::<ClientId>().to_string().replace('-', ""));
+    let valkey = Valkey::start(Mode::Single, &[]);
+    let setup = Setup::new().await.with_mariadb(server, &database).set("SCHEMA", "create");
+    each_operation_makes_its_trips(setup, &valkey).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

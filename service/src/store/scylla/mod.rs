@@ -27,7 +27,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Store, StoreError};
+use super::settings::SchemaAtStart;
+use super::{Opening, Store, StoreError};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use mailbox::ScyllaMailbox;
@@ -36,7 +37,7 @@ pub use rows::TTL_MAX_SECONDS;
 use schema::{MIGRATIONS, Parameters, SchemaError, VERSION};
 use session::{Connecting, Live};
 pub use session::{ScyllaSettingsError, StatementObserver};
-use settings::{SchemaAtStart, ScyllaSettings};
+use settings::ScyllaSettings;
 pub use statements::StatementName;
 
 /// How long after a failed attempt to connect the next one follows.
@@ -45,15 +46,6 @@ const RETRY_PAUSE: Duration = Duration::from_secs(2);
 const MAILBOX_AHEAD: Duration = Duration::from_secs(3_600);
 /// Bytes of content that every server accepts in one write with its usual settings.
 pub const CONTENT_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// How far the store has come with opening.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// Not yet, for a reason in words for people.
-    Waiting(String),
-    /// It takes calls.
-    Open,
-}
 
 /// What both halves share.
 struct Connection {

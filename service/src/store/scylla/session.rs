@@ -30,10 +30,11 @@ use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::{CqlValue, Row};
 use zeroize::Zeroizing;
 
-use super::settings::{ConsistencyLevel, ScyllaSettings, SerialLevel, TlsClientFiles};
+use super::settings::{ConsistencyLevel, ScyllaSettings, SerialLevel};
 use super::statements::{Kind, StatementName};
 use crate::deadline::Deadline;
 use crate::store::StoreError;
+use crate::store::settings::TlsClientFiles;
 
 /// How often a connection is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(2);

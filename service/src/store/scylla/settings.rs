@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::store::settings::{SchemaAtStart, TlsClientFiles, words};
+
 /// Where a cluster is and which keyspace is ours: `host:9042,host:9042/keyspace`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CqlAddress {
@@ -138,45 +140,6 @@ impl fmt::Display for Replication {
     }
 }
 
-/// Makes an enum whose values are written as one word each.
-macro_rules! words {
-    ($(#[doc = $doc:literal])* $name:ident, $expected:literal: $($(#[doc = $value_doc:literal])* $value:ident = $word:literal,)*) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-        #[serde(try_from = "String")]
-        pub enum $name {
-            $($(#[doc = $value_doc])* $value,)*
-        }
-
-        impl FromStr for $name {
-            type Err = &'static str;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($word => Ok(Self::$value),)*
-                    _ => Err($expected),
-                }
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = &'static str;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(match self {
-                    $(Self::$value => $word,)*
-                })
-            }
-        }
-    };
-}
-
 words! {
     /// How many replicas must answer a read or a write of messages. `docs/scylla.md` says what each can lose.
     ConsistencyLevel, "a consistency is one, local_one, quorum, local_quorum, each_quorum or all":
@@ -212,15 +175,6 @@ words! {
     Allow = "allow",
 }
 
-words! {
-    /// What a starting process does about the schema.
-    SchemaAtStart, "the schema at start is checked or created: check or create":
-    /// It waits until `countersignd schema` was run.
-    Check = "check",
-    /// It creates or migrates it itself: for small set-ups.
-    Create = "create",
-}
-
 /// All that can be set.
 #[derive(Clone, Debug)]
 pub struct ScyllaSettings {
@@ -252,15 +206,6 @@ pub struct ScyllaSettings {
     pub schema: SchemaAtStart,
     /// How long messages are kept.
     pub retention: Duration,
-}
-
-/// PEM files of a TLS client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsClientFiles {
-    /// Whom to believe.
-    pub ca: PathBuf,
-    /// An own certificate and its key, where the server asks for one.
-    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 #[cfg(test)]

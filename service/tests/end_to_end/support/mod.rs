@@ -7,6 +7,7 @@ pub(crate) mod cql;
 pub(crate) mod gnupg;
 pub(crate) mod http;
 pub(crate) mod ledger;
+pub(crate) mod mariadb;
 pub(crate) mod openapi;
 pub(crate) mod organization;
 pub(crate) mod otlp;

@@ -15,6 +15,7 @@ use tokio::sync::{OnceCell, watch};
 use super::cql::CqlServer;
 use super::gnupg::keys;
 use super::http::{Http, Seen, Version};
+use super::mariadb::MariadbServer;
 use super::time::{eventually, random, soon};
 use super::valkey::{Mode, Valkey};
 
@@ -29,7 +30,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// A service on free ports of the loopback, with three super-administrators, and with the store that
-    /// `COUNTERSIGN_TEST_STORE` asks for: `memory` (the default), `embedded` or `scylla`.
+    /// `COUNTERSIGN_TEST_STORE` asks for: `memory` (the default), `embedded`, `scylla` or `mariadb`.
     pub(crate) async fn new() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let file = directory.path().join("super-administrators.asc");
@@ -45,7 +46,8 @@ impl Setup {
             "memory" => setup,
             "embedded" => setup.embedded(),
             "scylla" => setup.scylla().await,
-            other => panic!("COUNTERSIGN_TEST_STORE is memory, embedded or scylla, not {other}"),
+            "mariadb" => setup.mariadb().await,
+            other => panic!("COUNTERSIGN_TEST_STORE is memory, embedded, scylla or mariadb, not {other}"),
         };
         setup.with_chosen_ephemeral()
     }
@@ -92,6 +94,30 @@ impl Setup {
             .set("SCYLLA_PASSWORD_FILE", server.password_file().display())
             .set("SCYLLA_CA", server.ca().display())
             .set("SCYLLA_DATACENTER", "datacenter1")
+    }
+
+    /// Uses the MariaDB server that tests share, with a database of this test process.
+    async fn mariadb(self) -> Self {
+        static SCHEMA: OnceCell<String> = OnceCell::const_new();
+        let server = tokio::task::spawn_blocking(MariadbServer::shared).await.unwrap();
+        let database = SCHEMA
+            .get_or_init(async || {
+                let database = format!("test_{}", random::<ClientId>().to_string().replace('-', ""));
+                let output = self.clone().with_mariadb(server, &database).run(&["schema"]).await;
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                database
+            })
+            .await;
+        self.with_mariadb(server, database)
+    }
+
+    /// Uses a database of a MariaDB server.
+    pub(crate) fn with_mariadb(self, server: &MariadbServer, database: &str) -> Self {
+        // Many services of tests share the server, which has 400 connections.
+        self.set("STORE", format!("mariadb://{}@{}/{database}", MariadbServer::user(), server.address()))
+            .set("MARIADB_PASSWORD_FILE", server.password_file().display())
+            .set("MARIADB_CA", server.ca().display())
+            .set("MARIADB_CONNECTIONS", 8)
     }
 
     /// Sets a variable, without its `COUNTERSIGN_`.

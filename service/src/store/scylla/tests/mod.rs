@@ -12,8 +12,7 @@ mod trips;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use countersign_protocol::digest::Sha256Digest;
-use countersign_protocol::id::{ClientAddress, ClientId, OrganizationId, UserId};
+use countersign_protocol::id::UserId;
 use countersign_protocol::message_id::MessageId;
 use countersign_protocol::time::UnixMillis;
 use tokio::sync::OnceCell;
@@ -22,7 +21,7 @@ use super::settings::{ConsistencyLevel, Keyspace, SerialLevel, Tablets};
 use super::*;
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
-use crate::store::{StoredMessage, conformance};
+use crate::store::conformance::{self, client, message_at, random};
 use cql::CqlServer;
 
 /// What is to be done before a statement is sent.
@@ -54,12 +53,6 @@ impl Counted {
     fn before(&self, statement: StatementName, work: impl FnOnce() + Send + 'static) {
         *self.before.lock().unwrap() = Some((statement, Box::new(work)));
     }
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemEntropy.fill(&mut bytes);
-    bytes
 }
 
 fn new_keyspace() -> Keyspace {
@@ -143,29 +136,6 @@ async fn fixture() -> (Store, Guard) {
 
 conformance::registry_suite!(fixture);
 conformance::mailbox_suite!(fixture);
-
-fn client() -> ClientAddress {
-    ClientAddress {
-        organization: OrganizationId::from_bytes(random()),
-        user: UserId::from_bytes(random()),
-        client: ClientId::from_bytes(random()),
-    }
-}
-
-fn message_at(client: &ClientAddress, time: UnixMillis, recipients: &[UserId]) -> StoredMessage {
-    let content = random::<32>();
-    let mut recipients = recipients.to_vec();
-    recipients.sort_unstable();
-    StoredMessage {
-        organization: client.organization,
-        id: MessageId::of_message(&client.organization, &client.user, time, &recipients, &Sha256Digest::of(&content)),
-        kind: countersign_protocol::body::ItemKind::Message,
-        sender: client.user,
-        recipients,
-        of: None,
-        content: bytes::Bytes::copy_from_slice(&content),
-    }
-}
 
 /// A session of the test's own, to look behind the store's back.
 async fn look() -> scylla::client::session::Session {

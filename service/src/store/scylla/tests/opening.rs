@@ -1,8 +1,8 @@
 //! Opening: schema, versions, log-in, TLS, and a server that is not there.
 
 use super::schema::{Migration, Step};
-use super::settings::TlsClientFiles;
 use super::*;
+use crate::store::settings::TlsClientFiles;
 
 async fn session_for(keyspace: &Keyspace) -> scylla::client::session::Session {
     Connecting::prepare(&settings(keyspace)).unwrap().connect().await.unwrap()

@@ -15,7 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::metrics::Metrics;
+/// Writes the metrics in Prometheus' text format.
+pub type Encode = Arc<dyn Fn() -> Result<Vec<u8>> + Send + Sync>;
 
 /// How long a request's head may take to arrive.
 const HEADER: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ impl Listener {
     }
 
     /// Answers for ever.
-    pub(super) async fn serve(self, metrics: Arc<Metrics>) -> Infallible {
+    pub async fn serve(self, metrics: Encode) -> Infallible {
         loop {
             let Ok((stream, _)) = self.0.accept().await else {
                 // Out of descriptors, or the peer is gone already.
@@ -66,9 +67,9 @@ impl Listener {
     }
 }
 
-fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, metrics: &Encode) -> Response<Full<Bytes>> {
     let (status, body) = match (method, path) {
-        (&Method::GET, "/metrics") => match metrics.encode() {
+        (&Method::GET, "/metrics") => match metrics() {
             Ok(text) => (StatusCode::OK, Bytes::from(text)),
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be written");

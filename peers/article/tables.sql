@@ -1,0 +1,17 @@
+CREATE TABLE user (
+  number BIGINT AUTO_INCREMENT PRIMARY KEY,
+  organization BINARY(16) NOT NULL,
+  id BINARY(16) NOT NULL,
+  certificate TEXT NOT NULL
+) ENGINE = InnoDB;
+
+CREATE TABLE message (
+  number BIGINT AUTO_INCREMENT PRIMARY KEY,
+  organization BINARY(16) NOT NULL,
+  id BINARY(16) NOT NULL,
+  sender BINARY(16) NOT NULL,
+  recipient BINARY(16) NOT NULL,
+  time BIGINT NOT NULL,
+  acknowledged BOOLEAN NOT NULL DEFAULT FALSE,
+  content MEDIUMBLOB NOT NULL
+) ENGINE = InnoDB;
