@@ -34,11 +34,11 @@ fn well() -> Row {
     Row {
         title: "Is it well?",
         panels: vec![
-            Panel::stat(Unit::Share, "Availability", "Requests that did not fail by the service's fault, now. The objective is 99.95 % over 30 days.")
+            Panel::stat(Unit::Share, "Availability, now", "Requests that did not fail by the service's fault, now. The objective is 99.95 % over 30 days.")
                 .ask(format!("1 - {failed} / {all}"), "availability")
                 .good_above(0.999, 0.9995)
                 .digits(3),
-            Panel::stat(Unit::Share, "Error budget left", "Of the failures that 99.95 % over 30 days allow. At nothing, the policy of docs/slo.md applies; less than -100 % is shown as that.")
+            Panel::stat(Unit::Share, "Error budget left, of 30 days", "Of the failures that 99.95 % over 30 days allow. At nothing, the policy of docs/slo.md applies; less than -100 % is shown as that.")
                 .ask(format!("clamp_min(1 - avg(countersign:availability_errors:ratio_rate30d{{{FLEET}}}) / 0.0005, -1)"), "left")
                 .good_above(0.0, 0.25)
                 .digits(1),
