@@ -31,7 +31,12 @@
 
 {{- define "countersign.storeEgress" -}}
 {{- if not .Values.store.embedded.enabled -}}
-{{- $ports := concat (include "countersign.portsOf" .Values.store.scylla.hosts | fromYamlArray) .Values.networkPolicy.egress.storePorts | uniq -}}
+{{- $ports := include "countersign.portsOf" .Values.store.scylla.hosts | fromYamlArray -}}
+{{- with .Values.store.server.url -}}
+{{/* DynamoDB is reached by HTTPS, whose port its address does not say. */}}
+{{- $ports = ternary (list 443) (include "countersign.portsOf" (splitList "," (regexFind "//[^/]+" .)) | fromYamlArray) (hasPrefix "dynamodb:" .) -}}
+{{- end -}}
+{{- $ports = concat $ports .Values.networkPolicy.egress.storePorts | uniq -}}
 {{- include "countersign.egressRule" (list .Values.networkPolicy.egress.store $ports) -}}
 {{- end -}}
 {{- end -}}

@@ -62,7 +62,7 @@ securityContext:
 {{/* Variable with the name of the store's user, where a Secret has it. */}}
 {{- define "countersign.storeEnvironment" -}}
 {{- with .Values.store.scylla.auth -}}
-{{- if and (not $.Values.store.embedded.enabled) .existingSecret .userKey -}}
+{{- if and $.Values.store.scylla.hosts .existingSecret .userKey -}}
 - name: COUNTERSIGN_SCYLLA_USER
   valueFrom:
     secretKeyRef:
@@ -140,7 +140,20 @@ apply refuses a name that is there twice.
 
 {{/* Volumes that the store needs, of existing objects only. */}}
 {{- define "countersign.storeVolumes" -}}
-{{- if not .Values.store.embedded.enabled }}
+{{- with .Values.store.server }}
+{{- if .url }}
+{{- if .auth.existingSecret }}
+{{ include "countersign.fileVolume" (list "store-login" .auth.existingSecret "" .auth.passwordKey "password") }}
+{{- end }}
+{{- if or .tls.existingSecret .tls.existingConfigMap }}
+{{ include "countersign.fileVolume" (list "store-ca" .tls.existingSecret .tls.existingConfigMap .tls.caKey "ca.crt") }}
+{{- end }}
+{{- if .tls.clientSecret }}
+{{ include "countersign.certificateVolume" (list "store-client" .tls.clientSecret) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.store.scylla.hosts }}
 {{- with .Values.store.scylla }}
 {{- if .auth.existingSecret }}
 {{ include "countersign.fileVolume" (list "scylla-login" .auth.existingSecret "" .auth.passwordKey "password") }}

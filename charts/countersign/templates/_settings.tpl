@@ -35,6 +35,8 @@ Values that name a Kubernetes object become a path or an address here; everythin
 {{- $settings := dict -}}
 {{- if .Values.store.embedded.enabled -}}
 {{- $_ := set $settings "store" "embedded:/var/lib/countersign/store" -}}
+{{- else if .Values.store.server.url -}}
+{{- $settings = include "countersign.serverSettings" . | fromYaml -}}
 {{- else -}}
 {{- with .Values.store.scylla -}}
 {{- $_ := set $settings "store" (printf "scylla://%s/%s" (join "," .hosts) .keyspace) -}}
@@ -52,6 +54,27 @@ Values that name a Kubernetes object become a path or an address here; everythin
 {{- end -}}
 {{- end -}}
 {{- toYaml $settings -}}
+{{- end -}}
+
+{{/* What begins the address of a store of `store.server`: mariadb, valkey, valkeys or dynamodb. */}}
+{{- define "countersign.serverScheme" -}}{{- regexFind "^[a-z]+" .Values.store.server.url -}}{{- end -}}
+
+{{/* Settings of a store of `store.server`, as YAML: each kind calls them by names of its own. */}}
+{{- define "countersign.serverSettings" -}}
+{{- $folder := include "countersign.folder" . -}}
+{{- $scheme := include "countersign.serverScheme" . -}}
+{{- with .Values.store.server -}}
+{{- $settings := dict "store" .url -}}
+{{- $names := dict "password" "mariadb_password_file" "authority" "mariadb_ca" -}}
+{{- if hasPrefix "valkey" $scheme -}}{{- $names = dict "password" "valkey_store_password_file" "authority" "valkey_store_authority" -}}{{- end -}}
+{{- if .auth.existingSecret -}}{{- $_ := set $settings $names.password (printf "%s/store-login/password" $folder) -}}{{- end -}}
+{{- if or .tls.existingSecret .tls.existingConfigMap -}}{{- $_ := set $settings $names.authority (printf "%s/store-ca/ca.crt" $folder) -}}{{- end -}}
+{{- if .tls.clientSecret -}}
+{{- $_ := set $settings "mariadb_certificate" (printf "%s/store-client/tls.crt" $folder) -}}
+{{- $_ := set $settings "mariadb_key" (printf "%s/store-client/tls.key" $folder) -}}
+{{- end -}}
+{{- toYaml $settings -}}
+{{- end -}}
 {{- end -}}
 
 {{/* All settings, as YAML. */}}

@@ -9,15 +9,18 @@ service itself would refuse in `config` is told here too, before anything is cha
 {{- $scylla := .Values.store.scylla -}}
 {{- $embedded := .Values.store.embedded -}}
 {{- $many := or (ne .Values.autoscaling.mode "fixed") (gt (int .Values.replicas) 1) -}}
-{{- if and $embedded.enabled $scylla.hosts -}}
-{{- $mistakes = append $mistakes "There are two stores. Set either store.scylla.hosts or store.embedded.enabled." -}}
-{{- else if not (or $embedded.enabled $scylla.hosts) -}}
-{{- $mistakes = append $mistakes "There is no store. Set store.scylla.hosts to ScyllaDB's hosts, or store.embedded.enabled to keep everything on one volume." -}}
+{{- $server := .Values.store.server -}}
+{{- $stores := 0 -}}
+{{- range list $scylla.hosts $server.url $embedded.enabled -}}{{- if . -}}{{- $stores = add $stores 1 -}}{{- end -}}{{- end -}}
+{{- if gt (int $stores) 1 -}}
+{{- $mistakes = append $mistakes "There are two stores. Set one of store.scylla.hosts, store.server.url and store.embedded.enabled." -}}
+{{- else if eq (int $stores) 0 -}}
+{{- $mistakes = append $mistakes "There is no store. Set store.scylla.hosts to ScyllaDB's hosts, store.server.url to another store's address, or store.embedded.enabled to keep everything on one volume." -}}
 {{- end -}}
 {{- if and $embedded.enabled $many -}}
-{{- $mistakes = append $mistakes "An embedded store belongs to one pod. Set replicas to 1 and autoscaling.mode to fixed, or use store.scylla." -}}
+{{- $mistakes = append $mistakes "An embedded store belongs to one pod. Set replicas to 1 and autoscaling.mode to fixed, or use store.scylla or store.server." -}}
 {{- end -}}
-{{- if and $scylla.hosts (not $embedded.enabled) $many (not .Values.valkey.hosts) -}}
+{{- if and (not $embedded.enabled) (gt (int $stores) 0) $many (not .Values.valkey.hosts) -}}
 {{- $mistakes = append $mistakes "Many pods need a Valkey that they share, or each knows only its own sessions. Set valkey.hosts." -}}
 {{- end -}}
 {{- if and $scylla.auth.existingSecret (not $scylla.auth.user) (not $scylla.auth.userKey) -}}
@@ -34,6 +37,25 @@ service itself would refuse in `config` is told here too, before anything is cha
 {{- end -}}
 {{- if and $scylla.rack (not $scylla.datacenter) -}}
 {{- $mistakes = append $mistakes "store.scylla.rack needs store.scylla.datacenter." -}}
+{{- end -}}
+{{- if and $server.tls.existingSecret $server.tls.existingConfigMap -}}
+{{- $mistakes = append $mistakes "store.server.tls has two authorities. Set either existingSecret or existingConfigMap." -}}
+{{- end -}}
+{{- if $server.url -}}
+{{- $scheme := include "countersign.serverScheme" . -}}
+{{- $authority := or $server.tls.existingSecret $server.tls.existingConfigMap -}}
+{{- if and (eq $scheme "dynamodb") (or $server.auth.existingSecret $authority $server.tls.clientSecret) -}}
+{{- $mistakes = append $mistakes "DynamoDB takes no password and no authority. Leave store.server.auth and store.server.tls out, and give the pods a role by serviceAccount.annotations." -}}
+{{- else if and (eq $scheme "valkey") (or $authority $server.tls.clientSecret) -}}
+{{- $mistakes = append $mistakes "store.server.tls is for an address that begins with valkeys://." -}}
+{{- else if and (eq $scheme "valkeys") $server.tls.clientSecret -}}
+{{- $mistakes = append $mistakes "store.server.tls.clientSecret is for mariadb:// only." -}}
+{{- else if and (eq $scheme "mariadb") $server.tls.clientSecret (not $authority) -}}
+{{- $mistakes = append $mistakes "store.server.tls.clientSecret needs an authority: without one there is no TLS. Set store.server.tls.existingSecret or existingConfigMap." -}}
+{{- end -}}
+{{- if and (has $scheme (list "mariadb" "valkey" "valkeys")) (not (regexMatch "//[^/]*:[0-9]+(/|$)" $server.url)) -}}
+{{- $mistakes = append $mistakes "store.server.url needs the port of each host, such as :3306 or :6379." -}}
+{{- end -}}
 {{- end -}}
 {{- with .Values.valkey -}}
 {{- if and .auth.user (not .auth.existingSecret) -}}
@@ -145,7 +167,10 @@ service itself would refuse in `config` is told here too, before anything is cha
   "super_administrators" "superAdministrators" "tls_certificate" "tls" "tls_key" "tls"
   "scylla_datacenter" "store.scylla.datacenter" "scylla_rack" "store.scylla.rack" "scylla_user" "store.scylla.auth"
   "scylla_password_file" "store.scylla.auth" "scylla_ca" "store.scylla.tls" "scylla_certificate" "store.scylla.tls.clientSecret"
-  "scylla_key" "store.scylla.tls.clientSecret" -}}
+  "scylla_key" "store.scylla.tls.clientSecret"
+  "mariadb_password_file" "store.server.auth" "mariadb_ca" "store.server.tls" "mariadb_certificate" "store.server.tls.clientSecret"
+  "mariadb_key" "store.server.tls.clientSecret" "valkey_store_password_file" "store.server.auth"
+  "valkey_store_authority" "store.server.tls" -}}
 {{- range $name, $_ := .Values.config -}}
 {{- with get $owners $name -}}
 {{- $mistakes = append $mistakes (printf "config.%s is set by the chart. Use %s." $name .) -}}
@@ -185,7 +210,7 @@ service itself would refuse in `config` is told here too, before anything is cha
 {{- if and (has .Values.autoscaling.mode (list "hpa" "keda")) (not (contains "countersign" (include "countersign.fullname" .))) -}}
 {{- $warnings = append $warnings "The objects' name has no `countersign` in it, so the alert CountersignAutoscalerAtMaximum does not see the autoscaler." -}}
 {{- end -}}
-{{- if and .Values.store.scylla.hosts (eq .Values.schema.mode "none") -}}
+{{- if and (not .Values.store.embedded.enabled) (eq .Values.schema.mode "none") -}}
 {{- $warnings = append $warnings "Nobody updates the schema: run `countersignd schema` of the new version before each upgrade. Pods that find an old one are not ready until then." -}}
 {{- end -}}
 {{- if and .Values.valkey.hosts .Values.valkey.auth.existingSecret (not .Values.valkey.tls.enabled) -}}
