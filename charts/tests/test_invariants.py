@@ -236,6 +236,9 @@ def test_policies_let_through_what_is_configured(case, objects):
         component = policy["metadata"]["labels"]["app.kubernetes.io/component"]
         allowed = {port["port"] for rule in policy["spec"]["egress"] for port in rule.get("ports", [])}
         hosts = [] if values(case)["store"]["embedded"]["enabled"] else values(case)["store"]["scylla"]["hosts"]
+        if url := values(case)["store"]["server"]["url"]:
+            scheme, rest = url.split("://")
+            hosts = ["dynamodb:443"] if scheme == "dynamodb" else rest.split("/")[0].split(",")
         if component == "service":
             hosts = hosts + values(case)["valkey"]["hosts"]
         assert {int(host.rsplit(":", 1)[1]) for host in hosts} | {53} <= allowed, name_of(policy)
@@ -250,6 +253,8 @@ def test_rules_and_dashboards_are_those_of_the_project(case, objects):
     import json
 
     for rules in of_kind(objects, "PrometheusRule"):
+        groups = [group["name"] for group in rules["spec"]["groups"]]
+        assert len(set(groups)) == len(groups), "the API server refuses two groups of one name in one object"
         for group in rules["spec"]["groups"]:
             for rule in group["rules"]:
                 if "alert" in rule:
