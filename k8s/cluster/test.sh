@@ -34,10 +34,11 @@ stop() {
 trap stop EXIT
 trap 'exit 1' INT TERM HUP
 
-# end_of <process> <signal>: signals what nsenter has started, which is its only child.
+# end_of <process> <signal>: signals the program at the end of a chain of only children: our own shell, nsenter, and what that has started.
 end_of() {
-  local child
-  read -r child _ <"/proc/$1/task/$1/children" && kill "-$2" "$child"
+  local process=$1 child
+  while read -r child _ <"/proc/$process/task/$process/children"; do process=$child; done
+  [[ $process != "$1" ]] && kill "-$2" "$process"
 } 2>/dev/null
 
 # eventually <seconds> <command…>: until the command succeeds.
