@@ -37,7 +37,8 @@ trap 'exit 1' INT TERM HUP
 # end_of <process> <signal>: signals the program at the end of a chain of only children: our own shell, nsenter, and what that has started.
 end_of() {
   local process=$1 child
-  while read -r child _ <"/proc/$process/task/$process/children"; do process=$child; done
+  # The file has no end of line.
+  while child='' && read -r child _ <"/proc/$process/task/$process/children" || [[ -n $child ]]; do process=$child; done
   [[ $process != "$1" ]] && kill "-$2" "$process"
 } 2>/dev/null
 
