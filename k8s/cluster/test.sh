@@ -148,11 +148,12 @@ all_answer() {
 
 # === Load ===
 
-# begin_load <name> [option]…: 20 people write 20 messages a second to each other, through the ingress.
+# begin_load <name> [how]…: 20 people write to each other through the ingress: 20 messages a second, or as is said.
 begin_load() {
   local name=$1
   shift
-  there "$loadtest" run --url "$url" --ca "$work/ca.pem" --rate 20 --users 20 --organization-users 10 --clients 2 --bytes 1000 \
+  (($# > 0)) || set -- --rate 20
+  there "$loadtest" run --url "$url" --ca "$work/ca.pem" --users 20 --organization-users 10 --clients 2 --bytes 1000 \
     --warm-up 1s --duration 1h --name "$name" --folder "$work/load/$name" "$@" >"$work/load.log" 2>&1 &
   load=$!
   eventually 120 test -s "$work/load/$name/results.jsonl" || { cat "$work/load.log" && return 1; }

@@ -10,7 +10,8 @@
 //! entry's record can be missing, and records plus the end of the log are the whole organization. Whoever finds it
 //! missing writes it: records carry the sequence that made them, and the greatest wins.
 //!
-//! Invariant I-12: what a pod believes is never older than [`AuthoritySettings::freshness`], whoever changed it.
+//! Invariant I-12: what a pod believes is never older than [`AuthoritySettings::freshness`], whoever changed it. And it refuses
+//! nobody for what another pod has just let in: before a refusal it looks again.
 
 pub mod fold;
 mod read;
@@ -172,13 +173,33 @@ impl Authority {
         Ok(Some(self.organizations.entry(id).or_insert(organization).await.into_value()))
     }
 
-    /// Returns a user, if they are there.
+    /// Returns a user, if they are there. Looks again where this pod does not know them as active, or knows sessions of theirs
+    /// only from before `since`, a sequence of the log.
     ///
     /// # Errors
     /// A failure of the registry.
-    pub async fn member(&self, id: OrganizationId, user: UserId) -> Result<Option<Member>, StoreError> {
-        let organization = self.organization(id).await?;
-        Ok(organization.and_then(|organization| organization.look(|fold| fold.member(&user).cloned())))
+    pub async fn member(&self, id: OrganizationId, user: UserId, since: u64) -> Result<Option<Member>, StoreError> {
+        let Some(organization) = self.organization(id).await? else { return Ok(None) };
+        let member = || organization.look(|fold| fold.member(&user).cloned());
+        if !member().is_some_and(|member| member.active && member.sessions_since >= since) {
+            self.look_again(id, &organization).await?;
+        }
+        Ok(member())
+    }
+
+    /// Reads an organization's log on, for whoever is about to refuse what the pod's view does not have: another pod may have
+    /// appended it a moment ago. A reading that began after the call is enough, so that all who ask meanwhile share the next
+    /// one, and there is one at a time however many ask.
+    ///
+    /// # Errors
+    /// A failure of the registry.
+    pub async fn look_again(&self, id: OrganizationId, organization: &Organization) -> Result<(), StoreError> {
+        let asked = self.clock.now();
+        let _refreshing = organization.refresh.lock().await;
+        if organization.look(|fold| fold.checked <= asked) {
+            self.read_on(id, organization).await?;
+        }
+        Ok(())
     }
 
     /// Returns how many clients a user may have.

@@ -136,7 +136,7 @@ async fn a_record_that_a_dead_pod_left_out_is_rolled_forward_by_whoever_reads() 
     let reader = pod(&store, &vectors);
     let administrator = subject(&vectors.entries[0]);
 
-    let member = reader.authority.member(vectors.organization, administrator).await.unwrap();
+    let member = reader.authority.member(vectors.organization, administrator, 0).await.unwrap();
 
     assert!(member.is_some_and(|member| member.administrator && member.active));
     assert!(store.registry.user(vectors.organization, administrator).await.unwrap().is_some());
@@ -161,7 +161,7 @@ async fn another_pods_change_is_known_within_the_freshness() {
     }
     let carol = subject(&vectors.entries[2]);
     let is_active = async || {
-        let member = reader.authority.member(vectors.organization, carol).await.unwrap();
+        let member = reader.authority.member(vectors.organization, carol, 0).await.unwrap();
         member.is_some_and(|member| member.active)
     };
     assert!(is_active().await);
@@ -174,6 +174,31 @@ async fn another_pods_change_is_known_within_the_freshness() {
     assert!(!is_active().await);
     let record = store.registry.user(vectors.organization, carol).await.unwrap().unwrap();
     assert_eq!((record.sessions_since, record.changed), (3, 3));
+}
+
+#[tokio::test]
+async fn whom_another_pod_has_let_in_is_known_at_once() {
+    let (vectors, store) = (vectors(), memory::open());
+    let [changer, reader] = [pod(&store, &vectors), pod(&store, &vectors)];
+    for entry in &vectors.entries[..2] {
+        changer.submit(entry).await.unwrap();
+    }
+    let carol = subject(&vectors.entries[2]);
+    assert!(reader.authority.member(vectors.organization, carol, 0).await.unwrap().is_none());
+
+    changer.submit(&vectors.entries[2]).await.unwrap();
+
+    let member = reader.authority.member(vectors.organization, carol, 0).await.unwrap();
+    assert!(member.is_some_and(|member| member.active), "no time has passed");
+
+    // What is known is not read again; a later time of the user's sessions is.
+    changer.submit(&vectors.entries[3]).await.unwrap();
+    let active = async |since| {
+        let member = reader.authority.member(vectors.organization, carol, since).await.unwrap();
+        member.is_some_and(|member| member.active)
+    };
+    assert!(active(0).await);
+    assert!(!active(3).await);
 }
 
 #[tokio::test]

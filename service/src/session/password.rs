@@ -46,10 +46,13 @@ impl Sessions {
             self.observe_offset(nonce, now);
             return Err(SessionError::NonceOutOfWindow);
         }
-        let member = self.authority.member(client.organization, client.user).await?;
-        let member = member.filter(|member| member.active).ok_or(SessionError::SignatureInvalid)?;
+        let member = self.authority.member(client.organization, client.user, 0).await?;
+        member.filter(|member| member.active).ok_or(SessionError::SignatureInvalid)?;
         let record = self.registry.user(client.organization, client.user).await?;
         let record = record.ok_or(SessionError::SignatureInvalid)?;
+        // The record may be newer than this pod's view: a session for its certificate counts from where that was given.
+        let member = self.authority.member(client.organization, client.user, record.sessions_since).await?;
+        let member = member.filter(|member| member.active).ok_or(SessionError::SignatureInvalid)?;
 
         let certificate = self
             .pool

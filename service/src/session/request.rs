@@ -142,9 +142,20 @@ impl Sessions {
     async fn check_in_force(&self, client: &ClientAddress, since: u64) -> Result<Arc<Organization>, SessionError> {
         let organization = self.authority.organization(client.organization).await?;
         let organization = organization.ok_or(SessionError::SessionUnknown)?;
-        let in_force = organization.look(|fold| {
-            fold.member(&client.user).is_some_and(|member| member.active && member.sessions_since == since)
-        });
-        if in_force { Ok(organization) } else { Err(SessionError::SessionUnknown) }
+        let in_force = || {
+            organization.look(|fold| {
+                fold.member(&client.user).is_some_and(|member| member.active && member.sessions_since == since)
+            })
+        };
+        if in_force() {
+            return Ok(organization);
+        }
+        // The session is of a later time than what this pod knows of the user: another pod has let them in.
+        let is_later =
+            organization.look(|fold| fold.member(&client.user).is_none_or(|member| member.sessions_since < since));
+        if is_later {
+            self.authority.look_again(client.organization, &organization).await?;
+        }
+        if in_force() { Ok(organization) } else { Err(SessionError::SessionUnknown) }
     }
 }

@@ -200,6 +200,23 @@ async fn a_session_from_before_a_deactivation_or_new_certificate_is_over_though_
 }
 
 #[tokio::test]
+async fn a_session_that_another_pod_began_after_a_change_is_known_at_once() {
+    let world = world().await;
+    Sent::at(NOW.0).to(&world).await.unwrap();
+    // Another pod gave the user a new certificate, and then a session.
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../protocol/vectors/log.json")).unwrap();
+    let entry: LogEntry = serde_json::from_value(vectors["entries"][0].clone()).unwrap();
+    world.store.registry.append(CLIENT.organization, 5, &entry).await.unwrap();
+    record(&world, 5, true, 5).await;
+    let expires = NOW.plus(Duration::from_secs(86_400));
+    let session = Session { id: SessionId([8; 16]), key: KEY, expires, since: 5 };
+    world.ephemeral.begin_session(&CLIENT, session, NOW).await.unwrap();
+
+    assert!(Sent::at(NOW.0 + 1).to(&world).await.is_ok(), "no time has passed");
+}
+
+#[tokio::test]
 async fn an_unregistered_client_has_no_session_and_no_place() {
     let world = world().await;
     world.store.registry.claim_place(&CLIENT, 5, NOW).await.unwrap();
