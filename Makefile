@@ -119,6 +119,7 @@ packages:
 servers:
 	@scripts/install-packages.sh --test
 	@scripts/cql.sh install
+	@scripts/dynamodb.sh install
 	@scripts/peers.sh install article
 tools:
 	@scripts/install-packages.sh --lint

@@ -34,7 +34,9 @@ def setting_type(kind: str) -> dict:
         return {"$ref": "#/definitions/duration"}
     if kind in ("usize", "u32", "u64"):
         return {"$ref": "#/definitions/count"}
-    if kind == "NonZeroUsize":
+    if kind == "bool":
+        return {"type": "boolean"}
+    if kind in ("NonZeroUsize", "NonZeroU32"):
         return {"$ref": "#/definitions/atLeastOne"}
     return {"type": "string"}
 

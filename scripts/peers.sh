@@ -15,7 +15,8 @@
 # article-without-indices or synapse. `hold`
 # writes lines `url URL`, `secret SECRET` (article: for adding users), `service PID` and `store PID` (roots of process
 # trees), and then `ready`. Countersign needs COUNTERSIGND, its program, and COUNTERSIGN_SUPER_ADMINISTRATORS.
-# Every store syncs to disk before it answers. PEERS_KEEP=yes keeps the folder, with its logs, and says where it is.
+# Every store syncs to disk before it answers, but for DynamoDB Local, which is an emulator and keeps all in memory.
+# PEERS_KEEP=yes keeps the folder, with its logs, and says where it is.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 peers=$here/../peers
@@ -27,7 +28,7 @@ sides=(countersign-embedded countersign-mariadb countersign-cql countersign-valk
 PATH=$PATH:/usr/sbin:/sbin
 for folder in /usr/lib/postgresql/*/bin; do PATH=$PATH:$folder; done
 
-usage() { sed -n '2,20s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
+usage() { sed -n '2,21s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
 fail() { echo "$*" >&2 && exit 1; }
 pause() { read -r -t 0.05 <> <(:) || true; }
 
@@ -56,7 +57,8 @@ install() {
     case $side in
       countersign-embedded) ;;
       countersign-cql) "$here/install-packages.sh" --test && "$here/cql.sh" install ;;
-      countersign-mariadb) "$here/install-packages.sh" --test ;;
+      countersign-mariadb | countersign-valkey) "$here/install-packages.sh" --test ;;
+      countersign-dynamodb) "$here/install-packages.sh" --test && "$here/dynamodb.sh" install ;;
       article*) "$here/install-packages.sh" --peers && environment article ;;
       synapse) "$here/install-packages.sh" --peers && environment synapse ;;
       *) usage ;;
@@ -88,6 +90,7 @@ versions() {
   postgres --version 2>/dev/null || true
   "$(command -v valkey-server || command -v valkey-check-rdb)" --version 2>/dev/null | sed -n 's/.*v=\([^ ]*\).*/Valkey \1/p' || true
   [[ ! -e $here/cql/pom.xml ]] || sed -n 's|.*<version>\([0-9.]*\.[0-9]*\)</version>.*|Apache Cassandra \1|p' "$here/cql/pom.xml" | tail -n 1
+  echo "DynamoDB Local $("$here/dynamodb.sh" version)"
   for python in "$cache"/{article,synapse}/bin/pip; do
     [[ ! -x $python ]] || "$python" list --disable-pip-version-check 2>/dev/null |
       awk 'tolower($1) ~ /^(flask|gunicorn|pymysql|pysequoia|valkey|matrix-synapse|psycopg2|twisted)$/ {print $1, $2}'
@@ -96,13 +99,13 @@ versions() {
 
 # ---- holding ----
 
-pids=() valkey='' cql='' mariadb='' dir=''
+pids=() valkey='' cql='' mariadb='' valkey_store='' dynamodb='' dir=''
 
 # Ends what was started, the last one first, by SIGINT, which is the fast end of PostgreSQL and gunicorn. Servers of other
 # scripts end with their standard input.
 finish() {
   local index pid
-  exec 6>&- 7>&- 8>&-
+  exec 5>&- 6>&- 7>&- 8>&- 9>&-
   for ((index = ${#pids[@]} - 1; index >= 0; index--)); do
     pid=${pids[index]}
     kill -INT "$pid" 2>/dev/null || true
@@ -114,7 +117,7 @@ finish() {
     ! kill -0 "$pid" 2>/dev/null || pkill -KILL -P "$pid" || true
     kill -KILL "$pid" 2>/dev/null || true
   done
-  for pid in $valkey $cql $mariadb; do wait "$pid" 2>/dev/null || true; done
+  for pid in $valkey $cql $mariadb $valkey_store $dynamodb; do wait "$pid" 2>/dev/null || true; done
   if [[ -n ${PEERS_KEEP:-} ]]; then echo "$dir" >&2; else rm -rf "$dir"; fi
 }
 
@@ -143,6 +146,17 @@ start_valkey() {
   local pid
   read -r valkey_port pid <"$dir/valkey.txt"
   echo "store $pid"
+}
+
+# Starts six servers that are a cluster and persist. Sets valkey_store_url.
+start_valkey_store() {
+  mkfifo "$dir/valkey-store.held"
+  "$here/valkey.sh" cluster persisting <"$dir/valkey-store.held" >"$dir/valkey-store.txt" 7>&- &
+  valkey_store=$!
+  exec 5>"$dir/valkey-store.held"
+  await "The Valkey cluster" "$valkey_store" "$dir/valkey-store.txt" grep -q ready "$dir/valkey-store.txt"
+  valkey_store_url=$(awk 'NF == 2 {printf("%s127.0.0.1:%s", (NR > 1 ? "," : "valkey://"), $1)}' "$dir/valkey-store.txt")
+  awk 'NF == 2 {print "store", $2}' "$dir/valkey-store.txt"
 }
 
 start_mariadb() {
@@ -215,7 +229,7 @@ YAML
 start_stores() {
   export COUNTERSIGN_STORE=embedded:$dir/store COUNTERSIGN_EPHEMERAL=local
   case $1 in
-    countersign-cql | countersign-mariadb | countersign-dynamodb)
+    countersign-cql | countersign-mariadb | countersign-dynamodb | countersign-valkey)
       start_valkey
       COUNTERSIGN_EPHEMERAL=valkey://127.0.0.1:$valkey_port
       ;;
@@ -239,6 +253,23 @@ start_stores() {
       COUNTERSIGN_STORE=mariadb://countersign@$(cat "$dir/mariadb/address")/countersign_peers
       export COUNTERSIGN_MARIADB_PASSWORD_FILE=$dir/mariadb/password
       ;;
+    countersign-dynamodb)
+      # An emulator, and in memory: what it measures is the service.
+      mkfifo "$dir/dynamodb.held"
+      DYNAMODB_HEAP=1G "$here/dynamodb.sh" hold "$dir/dynamodb" <"$dir/dynamodb.held" >"$dir/dynamodb.log" 2>&1 7>&- &
+      dynamodb=$!
+      exec 9>"$dir/dynamodb.held"
+      await "DynamoDB Local" "$dynamodb" "$dir/dynamodb.log" test -s "$dir/dynamodb/address"
+      echo "store $(cat "$dir/dynamodb/pid")"
+      COUNTERSIGN_STORE=dynamodb://eu-central-1/peers
+      # It accepts any credentials.
+      COUNTERSIGN_DYNAMODB_ENDPOINT=http://$(cat "$dir/dynamodb/address")
+      export COUNTERSIGN_DYNAMODB_ENDPOINT AWS_ACCESS_KEY_ID=peers AWS_SECRET_ACCESS_KEY=peers
+      ;;
+    countersign-valkey)
+      start_valkey_store
+      COUNTERSIGN_STORE=$valkey_store_url
+      ;;
   esac
   [[ $COUNTERSIGN_STORE != embedded:* ]] || return 0
   "$COUNTERSIGND" schema </dev/null >"$dir/schema.log" 2>&1 ||
@@ -249,7 +280,7 @@ hold_countersign() {
   local listening=''
   start_stores "$1"
   COUNTERSIGN_LISTEN=127.0.0.1:0 COUNTERSIGN_ADMIN_LISTEN=127.0.0.1:0 COUNTERSIGN_LOG_FORMAT=json \
-    COUNTERSIGN_RATE_PER_CLIENT=0 COUNTERSIGN_RATE_PER_ADDRESS=0 COUNTERSIGN_DRAIN_DELAY=0s "$COUNTERSIGND" serve </dev/null >"$dir/service.log" 2>&1 6>&- 7>&- 8>&- &
+    COUNTERSIGN_RATE_PER_CLIENT=0 COUNTERSIGN_RATE_PER_ADDRESS=0 COUNTERSIGN_DRAIN_DELAY=0s "$COUNTERSIGND" serve </dev/null >"$dir/service.log" 2>&1 5>&- 6>&- 7>&- 8>&- 9>&- &
   pids+=($!)
   await Countersign "${pids[-1]}" "$dir/service.log" grep -q '"message":"listening"' "$dir/service.log"
   listening=$(jq --raw-input --raw-output 'fromjson? | select(.message == "listening") | "\(.public) \(.admin)"' "$dir/service.log")
@@ -275,7 +306,7 @@ with() {
   begin "$1"
   start_stores "$1" >/dev/null
   shift
-  "$@" 6>&- 7>&- 8>&-
+  "$@" 5>&- 6>&- 7>&- 8>&- 9>&-
 }
 
 hold() {

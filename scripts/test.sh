@@ -2,8 +2,8 @@
 # Runs all tests and ends with one line that adds them up: `N passed, M failed`.
 # Fails if a test fails, if something does not compile, or if there was no test at all.
 #
-# The end-to-end suite runs with each store: in memory, embedded, in CQL, and in MariaDB. Arguments go to the first run of cargo test;
-# with any, the other runs are left out.
+# The end-to-end suite runs with each store: in memory, embedded, in CQL, in MariaDB, in Valkey, and in DynamoDB Local. Arguments go to the first
+# run of cargo test; with any, the other runs are left out.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -18,9 +18,13 @@ exec 9>"$servers/held"
 # And one of MariaDB, which is there in seconds.
 scripts/mariadb.sh hold "$servers/mariadb" <"$servers/held" &
 mariadb=$!
-trap 'kill "$cql" "$mariadb" 2>/dev/null; wait "$cql" "$mariadb"; rm -rf "$log" "$servers"' EXIT
+# And DynamoDB Local, likewise.
+scripts/dynamodb.sh hold "$servers/dynamodb" <"$servers/held" &
+dynamodb=$!
+trap 'kill "$cql" "$mariadb" "$dynamodb" 2>/dev/null; wait "$cql" "$mariadb" "$dynamodb"; rm -rf "$log" "$servers"' EXIT
 export COUNTERSIGN_TEST_CQL=$servers/cql
 export COUNTERSIGN_TEST_MARIADB=$servers/mariadb
+export COUNTERSIGN_TEST_DYNAMODB=$servers/dynamodb
 status=0
 
 scripts/test-by-hand.sh </dev/null 2>&1 | tee "$log" || status=1
@@ -34,6 +38,7 @@ awaited() {
 }
 awaited "$mariadb" "$COUNTERSIGN_TEST_MARIADB" "The MariaDB server"
 awaited "$cql" "$COUNTERSIGN_TEST_CQL" "The CQL server"
+awaited "$dynamodb" "$COUNTERSIGN_TEST_DYNAMODB" "DynamoDB Local"
 cargo test --workspace --all-features --locked --no-fail-fast "$@" </dev/null 2>&1 | tee -a "$log" || status=1
 # The end-to-end suite again, over other stores than those of a single process. `store ephemeral`, as
 # service/tests/end_to_end/support/process.rs knows them. Arguments choose tests of the run above only.
@@ -41,7 +46,7 @@ if (($# == 0)); then
   # As it was built above: of one package alone, cargo would build the dependencies with other features once more.
   suite=$(cargo test --workspace --all-features --locked --no-run --message-format=json 2>/dev/null |
     jq -r 'select(.target.name? == "end_to_end" and (.manifest_path | endswith("/service/Cargo.toml"))).executable')
-  for stores in 'memory valkey' 'embedded valkey-cluster' 'scylla valkey-cluster' 'mariadb valkey'; do
+  for stores in 'memory valkey' 'embedded valkey-cluster' 'scylla valkey-cluster' 'mariadb valkey' 'valkey valkey' 'dynamodb valkey'; do
     read -r store ephemeral <<<"$stores"
     echo "== end to end over $store and $ephemeral" | tee -a "$log"
     (cd service && COUNTERSIGN_TEST_STORE=$store COUNTERSIGN_TEST_EPHEMERAL=$ephemeral "$suite") </dev/null 2>&1 |

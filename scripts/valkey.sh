@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Valkey on this machine, for tests and for trying things: in a folder of its own, on free ports of the loopback.
 #
-#   valkey.sh single [option value]…     one server
-#   valkey.sh cluster [option value]…    three primaries and three replicas
+#   valkey.sh single [persisting] [option value]…     one server
+#   valkey.sh cluster [persisting] [option value]…    three primaries and three replicas
 #
+# Nothing is on disk, unless `persisting` is said: then each server syncs its append-only file before it answers, and one that is
+# started again has what it had.
 # Options are valkey-server's, such as: --maxmemory 100mb. An @ stands for a second free port: 10000 above the first. With
 # VALKEY_ADDRESS they listen on that, for everybody who reaches it, instead of 127.0.0.1.
 # Writes a line `<port> <pid>` for each server, then `ready`, and runs until its standard input ends; then everything is
@@ -12,8 +14,13 @@
 set -euo pipefail
 
 mode=${1:-}
-[[ $mode == single || $mode == cluster ]] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
+[[ $mode == single || $mode == cluster ]] || { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
 shift
+persistence=(--appendonly no)
+if [[ ${1:-} == persisting ]]; then
+  persistence=(--appendonly yes --appendfsync always)
+  shift
+fi
 server=$(command -v valkey-server || command -v valkey-check-rdb) ||
   { echo "valkey-server is missing: scripts/install-packages.sh installs it." >&2 && exit 1; }
 
@@ -38,7 +45,7 @@ launch() {
   local port=$1
   shift
   mkdir -p "$folder/$port"
-  (exec -a valkey-server "$server" --port "$port" --bind "$address" --protected-mode "$protected" --dir "$folder/$port" --save '' --appendonly no \
+  (exec -a valkey-server "$server" --port "$port" --bind "$address" --protected-mode "$protected" --dir "$folder/$port" --save '' "${persistence[@]}" \
     --maxmemory-policy noeviction --logfile log "${@/#@/$((port + 10000))}" </dev/null >/dev/null 2>&1) &
   pid=$!
   # Its end is nothing to write about.

@@ -51,6 +51,7 @@ pub const OUTCOMES: &[&str] = &[
     "rate-limited",
     "internal",
     "unavailable",
+    "storage-full",
 ];
 
 /// The problems that a request can end with, as the protocol names them: the [`OUTCOMES`] after the first three.
@@ -60,7 +61,7 @@ pub const PROBLEMS: &[&str] = match OUTCOMES.split_first_chunk::<3>() {
 };
 
 /// The outcomes that are the service's fault: these count against its availability.
-pub const FAILURES: &[&str] = &["internal", "unavailable"];
+pub const FAILURES: &[&str] = &["internal", "unavailable", "storage-full"];
 
 /// The classes of requests that have bounds of their own.
 pub const ADMISSION_CLASSES: &[&str] = &["reads", "writes", "waits", "public-key"];

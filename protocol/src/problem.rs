@@ -92,6 +92,8 @@ problem_types! {
     Internal = "internal", 500, "The service failed.";
     /// The service cannot do this now.
     Unavailable = "unavailable", 503, "The service cannot do this now.";
+    /// The service has no room for what it is to keep.
+    StorageFull = "storage-full", 507, "The service has no room for more.";
 }
 
 /// A text that is not a known problem's URN.

@@ -11,7 +11,6 @@ use countersign_protocol::openpgp::{Certificate, CertificateFault, parse_certifi
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zeroize::Zeroizing;
 
 use crate::api::{Api, ApiParts};
 use crate::authority::{Authority, AuthoritySettings, SuperAdministrators};
@@ -20,7 +19,7 @@ use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::delivery::{Delivery, DeliverySettings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::ephemeral::local::LocalEphemeral;
-use crate::ephemeral::valkey::{ValkeyEphemeral, ValkeySettings, ValkeyUrl};
+use crate::ephemeral::valkey::{ValkeyEphemeral, ValkeySettings};
 use crate::ephemeral::{Ephemeral, Memory};
 use crate::http::address::TrustedProxies;
 use crate::http::admin;
@@ -33,6 +32,8 @@ use crate::openpgp::PublicKeyPool;
 use crate::rate_limit::RateLimit;
 use crate::reload;
 use crate::session::{SessionSettings, Sessions};
+#[cfg(feature = "store-dynamodb")]
+use crate::store::dynamodb;
 use crate::store::mariadb::schema::script;
 use crate::store::scylla::schema::Parameters;
 use crate::store::scylla::{create_schema as create_schema_in_cql, open as open_in_cql};
@@ -40,6 +41,7 @@ use crate::store::{Opening, Store, embedded, mariadb, memory};
 use crate::telemetry::measured_ephemeral::measured_ephemeral;
 use crate::telemetry::measured_store::measured;
 use crate::telemetry::metrics::Metrics;
+use crate::valkey::{Access, ValkeyUrl};
 
 /// Connections of the administrative listener: Prometheus, probes, and a person.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -301,10 +303,48 @@ pub async fn schema(settings: &Settings, dry_run: bool) -> anyhow::Result<String
         }
         let created = mariadb::create_schema(&sql, &SystemClock).await;
         created.with_context(|| format!("cannot create the schema in database {}", sql.address.database))?
+    } else if let StoreUrl::Valkey(url) = &settings.store {
+        return schema_in_valkey(settings, url, dry_run).await;
+    } else if let Some(done) = schema_in_dynamodb(settings, dry_run).await? {
+        done
     } else {
         bail!("the store {} has no schema", settings.store);
     };
     Ok(done.join("\n") + "\n")
+}
+
+#[cfg(feature = "store-valkey")]
+async fn schema_in_valkey(settings: &Settings, url: &ValkeyUrl, dry_run: bool) -> anyhow::Result<String> {
+    if dry_run {
+        return Ok(crate::store::valkey::schema::script());
+    }
+    let settings = settings.valkey_store().context("the settings of the store are missing")?;
+    let created = crate::store::valkey::create_schema(&settings, Arc::new(SystemEntropy)).await;
+    Ok(created.with_context(|| format!("cannot create the schema in {url}"))?.join("\n") + "\n")
+}
+
+#[cfg(not(feature = "store-valkey"))]
+fn schema_in_valkey(_: &Settings, url: &ValkeyUrl, _: bool) -> impl Future<Output = anyhow::Result<String>> {
+    let text = format!("this program was built without the feature store-valkey, which {url} needs");
+    std::future::ready(Err(anyhow::Error::msg(text)))
+}
+
+/// Does the same of a store in DynamoDB; nothing where it is another one.
+#[cfg(feature = "store-dynamodb")]
+async fn schema_in_dynamodb(settings: &Settings, dry_run: bool) -> anyhow::Result<Option<Vec<String>>> {
+    let Some(settings) = settings.dynamodb() else { return Ok(None) };
+    if dry_run {
+        return Ok(Some(dynamodb::schema::script(&settings.address).lines().map(str::to_owned).collect()));
+    }
+    let created = dynamodb::create_schema(&settings, &SystemClock).await;
+    Ok(Some(created.with_context(|| format!("cannot create the tables of dynamodb://{}", settings.address))?))
+}
+
+/// Such a store cannot be named.
+#[cfg(not(feature = "store-dynamodb"))]
+#[expect(clippy::unused_async, reason = "as with the feature")]
+async fn schema_in_dynamodb(_settings: &Settings, _dry_run: bool) -> anyhow::Result<Option<Vec<String>>> {
+    Ok(None)
 }
 
 /// Opens the store that the settings name, as far as that can be done at once; the receiver tells when it takes calls. What it does
@@ -340,6 +380,28 @@ pub fn open_store(
             background.spawn(opener.run(stopping.clone()));
             (store, opening)
         }
+        #[cfg(feature = "store-valkey")]
+        StoreUrl::Valkey(url) => {
+            let settings = settings.valkey_store().context("the settings of the store are missing")?;
+            let (store, opener, opening) =
+                crate::store::valkey::open(settings, Arc::clone(clock), Arc::clone(entropy))
+                    .with_context(|| format!("cannot use the store {url}"))?;
+            background.spawn(opener.run(stopping.clone()));
+            (store, opening)
+        }
+        #[cfg(not(feature = "store-valkey"))]
+        StoreUrl::Valkey(url) => {
+            bail!("this program was built without the feature store-valkey, which {url} needs")
+        }
+        #[cfg(feature = "store-dynamodb")]
+        StoreUrl::Dynamodb(_) => {
+            let settings = settings.dynamodb().context("the settings of the store are missing")?;
+            let (store, opener, opening) = dynamodb::open(settings, Arc::clone(clock), Arc::clone(entropy));
+            background.spawn(opener.run(stopping.clone()));
+            (store, opening)
+        }
+        #[cfg(not(feature = "store-dynamodb"))]
+        StoreUrl::Dynamodb(address) => bail!("this program was built without the store dynamodb://{address}"),
         StoreUrl::Embedded(directory) => {
             let settings = embedded::EmbeddedSettings { retention: settings.retention.0 };
             let (store, sweeper) = embedded::open(directory, settings, Arc::clone(clock))
@@ -374,26 +436,9 @@ async fn open_ephemeral(
 /// # Errors
 /// If one cannot be read.
 pub fn valkey_settings(settings: &Settings, url: &ValkeyUrl) -> anyhow::Result<ValkeySettings> {
-    let password = match &settings.valkey_password_file {
-        None => None,
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read Valkey's password from {}", path.display()))?;
-            Some(Zeroizing::new(Zeroizing::new(text).trim_end_matches(['\r', '\n']).to_owned()))
-        }
-    };
-    let certificate_authority = match &settings.valkey_authority {
-        None => None,
-        Some(path) => {
-            let read = std::fs::read(path);
-            Some(read.with_context(|| format!("cannot read Valkey's authority from {}", path.display()))?)
-        }
-    };
+    let (password, authority) = (settings.valkey_password_file.as_deref(), settings.valkey_authority.as_deref());
     Ok(ValkeySettings {
-        url: url.clone(),
-        password,
-        certificate_authority,
-        connect_timeout: settings.valkey_connect_timeout.0,
+        access: Access::read(url.clone(), password, authority, settings.valkey_connect_timeout.0)?,
         response_timeout: settings.valkey_timeout.0,
         memory: Memory::with_limits(&settings.limits()),
         cached_sessions: settings.cached_sessions,

@@ -24,7 +24,7 @@ pub enum Command {
     CheckConfig(Configured),
     /// Look at everything that the configuration names, and say what is wrong; exit code 1 if anything is
     Doctor(Configured),
-    /// Create the tables of a scylla:// or mariadb:// store, or add to them what this version needs
+    /// Create the tables of a scylla://, mariadb:// or dynamodb:// store, or add to them what this version needs
     Schema(SchemaArguments),
     /// Ask a running service whether it is ready; the exit code tells
     Healthcheck(Configured),

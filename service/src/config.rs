@@ -3,7 +3,7 @@
 //! Settings are read before any port is bound; an unknown key is an error.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,15 +12,18 @@ use countersign_protocol::limits::Limits;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::ephemeral::valkey::ValkeyUrl;
 use crate::http::tls::TlsFiles;
+use crate::store::dynamodb::settings::{self as dynamodb, DynamodbAddress, DynamodbSettings};
 use crate::store::mariadb::CONTENT_BYTES_MAX as MARIADB_CONTENT_BYTES_MAX;
 use crate::store::mariadb::settings::{MariadbAddress, MariadbSettings};
 use crate::store::scylla::settings::{
     ConsistencyLevel, CqlAddress, Replication, ScyllaSettings, SerialLevel, Tablets,
 };
 use crate::store::scylla::{CONTENT_BYTES_MAX, TTL_MAX_SECONDS};
-use crate::store::settings::{SchemaAtStart, TlsClientFiles};
+use crate::store::settings::{Durability, SchemaAtStart, TlsClientFiles, VALKEY_CONTENT_BYTES_MAX};
+#[cfg(feature = "store-valkey")]
+use crate::store::valkey::settings::ValkeyStoreSettings;
+use crate::valkey::ValkeyUrl;
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,9 @@ impl std::fmt::Display for HumanDuration {
     }
 }
 
+/// A third of it is the time of one trip.
+const VALKEY_STORE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
 /// Where what must last is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -87,13 +93,18 @@ pub enum StoreUrl {
     Scylla(CqlAddress),
     /// `mariadb://user@host:3306/database`: one server that any number of processes share; the baseline of experiments.
     Mariadb(MariadbAddress),
+    /// `valkey://host:port,…`: everything in a cluster of Valkey that any number of processes share. With the feature
+    /// `store-valkey` only.
+    Valkey(ValkeyUrl),
+    /// `dynamodb://region/prefix`: tables of DynamoDB that any number of processes share. Behind the feature `store-dynamodb`.
+    Dynamodb(DynamodbAddress),
 }
 
 impl StoreUrl {
     /// Tells whether the store has a schema that somebody has to make.
     #[must_use]
     pub const fn has_schema(&self) -> bool {
-        matches!(self, Self::Scylla(_) | Self::Mariadb(_))
+        matches!(self, Self::Scylla(_) | Self::Mariadb(_) | Self::Valkey(_) | Self::Dynamodb(_))
     }
 }
 
@@ -112,8 +123,20 @@ impl FromStr for StoreUrl {
                 let form = "a store in MariaDB is mariadb://user@host:3306/database, with ?indices=false for none";
                 rest.strip_prefix("//").ok_or(form)?.parse().map(Self::Mariadb)
             }
+            Some(("valkey" | "valkeys", _)) if !cfg!(feature = "store-valkey") => {
+                Err("this program was built without stores in Valkey: build it with the feature store-valkey")
+            }
+            Some(("valkey" | "valkeys", _)) => text.parse().map(Self::Valkey),
+            Some(("dynamodb", _)) if !cfg!(feature = "store-dynamodb") => {
+                Err("this program was built without the store in DynamoDB: cargo build --features store-dynamodb")
+            }
+            Some(("dynamodb", rest)) => {
+                let form =
+                    "a store in DynamoDB is dynamodb://region/prefix, such as dynamodb://eu-central-1/countersign";
+                rest.strip_prefix("//").ok_or(form)?.parse().map(Self::Dynamodb)
+            }
             _ => Err("a store is embedded:<directory>, scylla://host:9042,host:9042/keyspace, \
-                      mariadb://user@host:3306/database or memory:"),
+                      mariadb://user@host:3306/database, valkey://host:port,host:port, dynamodb://region/prefix or memory:"),
         }
     }
 }
@@ -133,6 +156,8 @@ impl std::fmt::Display for StoreUrl {
             Self::Memory => formatter.write_str("memory:"),
             Self::Scylla(address) => write!(formatter, "scylla://{address}"),
             Self::Mariadb(address) => write!(formatter, "mariadb://{address}"),
+            Self::Valkey(url) => url.fmt(formatter),
+            Self::Dynamodb(address) => write!(formatter, "dynamodb://{address}"),
         }
     }
 }
@@ -323,7 +348,8 @@ settings! {
         /// Address of the administrative listener: /metrics, /livez, /readyz. Keep it away from the ingress
         admin_listen: SocketAddr = "127.0.0.1:9090", "COUNTERSIGN_ADMIN_LISTEN";
         /// Where messages and organizations are kept: `embedded:DIRECTORY`, `scylla://HOST:9042,HOST:9042/KEYSPACE`,
-        /// `mariadb://USER@HOST:3306/DATABASE` (with `?indices=false` for none), or `memory:` for tests
+        /// `mariadb://USER@HOST:3306/DATABASE` (with `?indices=false` for none), `valkey://[USER@]HOST:PORT[,HOST:PORT]`
+        /// (valkeys:// for TLS), `dynamodb://REGION/PREFIX`, or `memory:` for tests
         store: StoreUrl = "embedded:./data/store", "COUNTERSIGN_STORE";
         /// Where sessions and nonces are kept: `local`, or `valkey://[USER@]HOST:PORT[,HOST:PORT]` for many processes;
         /// valkeys:// for TLS
@@ -371,7 +397,7 @@ settings! {
         /// Sessions of Valkey that are kept in memory; each takes some 400 bytes
         cached_sessions: u64 = "100000", "COUNTERSIGN_CACHED_SESSIONS";
 
-        /// What a starting process does about the schema of a scylla:// or mariadb:// store: check (wait for `countersignd schema`) or create
+        /// What a starting process does about the schema of a store that has one: check (wait for `countersignd schema`) or create
         schema: SchemaAtStart = "check", "COUNTERSIGN_SCHEMA";
         /// Replicas that must answer a read of messages: one, `local_one`, quorum, `local_quorum`, all
         scylla_read_consistency: ConsistencyLevel = "local_quorum", "COUNTERSIGN_SCYLLA_READ_CONSISTENCY";
@@ -391,6 +417,25 @@ settings! {
         mariadb_connections: NonZeroUsize = "32", "COUNTERSIGN_MARIADB_CONNECTIONS";
         /// How long a call of the store may take, within its request's time
         mariadb_statement_timeout: HumanDuration = "10s", "COUNTERSIGN_MARIADB_STATEMENT_TIMEOUT";
+        /// Where a write to a valkey:// store is before it is answered: replicated (on the disks of the primary and of a replica),
+        /// local (on the primary's), or memory (on none: it can be lost)
+        valkey_store_durability: Durability = "replicated", "COUNTERSIGN_VALKEY_STORE_DURABILITY";
+        /// Connections of this process to each primary of a valkey:// store that carry writes
+        valkey_store_connections: NonZeroUsize = "4", "COUNTERSIGN_VALKEY_STORE_CONNECTIONS";
+        /// How long connecting to a server of a valkey:// store may take
+        valkey_store_connect_timeout: HumanDuration = "2s", "COUNTERSIGN_VALKEY_STORE_CONNECT_TIMEOUT";
+        /// How long a call of the store may take, within its request's time
+        valkey_store_timeout: HumanDuration = "10s", "COUNTERSIGN_VALKEY_STORE_TIMEOUT";
+        /// Whether messages are read strongly consistent from a dynamodb:// store, at twice the price: true or false
+        dynamodb_consistent_reads: bool = "true", "COUNTERSIGN_DYNAMODB_CONSISTENT_READS";
+        /// How long connecting to DynamoDB may take
+        dynamodb_connect_timeout: HumanDuration = "2s", "COUNTERSIGN_DYNAMODB_CONNECT_TIMEOUT";
+        /// How long one attempt of a request to DynamoDB may take
+        dynamodb_attempt_timeout: HumanDuration = "3s", "COUNTERSIGN_DYNAMODB_ATTEMPT_TIMEOUT";
+        /// How often a request to DynamoDB is sent at most, where it is throttled or gets no answer
+        dynamodb_attempts: NonZeroU32 = "6", "COUNTERSIGN_DYNAMODB_ATTEMPTS";
+        /// How long a call of the store may take, within its request's time
+        dynamodb_timeout: HumanDuration = "10s", "COUNTERSIGN_DYNAMODB_TIMEOUT";
 
         /// Connections at once
         connections: usize = "20000", "COUNTERSIGN_CONNECTIONS";
@@ -464,6 +509,12 @@ settings! {
         mariadb_certificate: PathBuf, "COUNTERSIGN_MARIADB_CERTIFICATE";
         /// PEM file with its private key
         mariadb_key: PathBuf, "COUNTERSIGN_MARIADB_KEY";
+        /// File with the password of a valkey:// store's user
+        valkey_store_password_file: PathBuf, "COUNTERSIGN_VALKEY_STORE_PASSWORD_FILE";
+        /// PEM file with the authority that signed the certificates of a valkeys:// store; none for those that the system trusts
+        valkey_store_authority: PathBuf, "COUNTERSIGN_VALKEY_STORE_AUTHORITY";
+        /// Another endpoint of DynamoDB than the region's own, such as <http://127.0.0.1:8000> of DynamoDB Local
+        dynamodb_endpoint: String, "COUNTERSIGN_DYNAMODB_ENDPOINT";
     }
 }
 
@@ -545,9 +596,46 @@ impl Settings {
         })
     }
 
+    /// Returns the settings of a store in Valkey, if that is what is used.
+    #[cfg(feature = "store-valkey")]
+    #[must_use]
+    pub fn valkey_store(&self) -> Option<ValkeyStoreSettings> {
+        let StoreUrl::Valkey(url) = &self.store else { return None };
+        Some(ValkeyStoreSettings {
+            url: url.clone(),
+            password: self.valkey_store_password_file.clone(),
+            authority: self.valkey_store_authority.clone(),
+            connect_timeout: self.valkey_store_connect_timeout.0,
+            timeout: self.valkey_store_timeout.0,
+            durability: self.valkey_store_durability,
+            connections: self.valkey_store_connections,
+            schema: self.schema,
+            retention: self.retention.0,
+        })
+    }
+
+    /// Returns the settings of a store in DynamoDB, if that is what is used.
+    #[must_use]
+    pub fn dynamodb(&self) -> Option<DynamodbSettings> {
+        let StoreUrl::Dynamodb(address) = &self.store else { return None };
+        Some(DynamodbSettings {
+            address: address.clone(),
+            endpoint: self.dynamodb_endpoint.clone(),
+            consistent_reads: self.dynamodb_consistent_reads,
+            connect_timeout: self.dynamodb_connect_timeout.0,
+            attempt_timeout: self.dynamodb_attempt_timeout.0,
+            attempts: self.dynamodb_attempts,
+            timeout: self.dynamodb_timeout.0,
+            schema: self.schema,
+            retention: self.retention.0,
+        })
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let contradictions = self.contradictions().into_iter();
         let contradictions = contradictions.chain(self.scylla_contradictions()).chain(self.mariadb_contradictions());
+        let contradictions =
+            contradictions.chain(self.valkey_store_contradictions()).chain(self.dynamodb_contradictions());
         match contradictions.into_iter().find(|(contradicts, _)| *contradicts) {
             Some((_, text)) => Err(ConfigError::Contradiction(text)),
             None => Ok(()),
@@ -601,6 +689,50 @@ impl Settings {
             (
                 used && self.content_bytes > MARIADB_CONTENT_BYTES_MAX,
                 "a mariadb:// store takes contents of at most 8 MiB: lower content_bytes",
+            ),
+        ]
+    }
+
+    fn valkey_store_contradictions(&self) -> [(bool, &'static str); 2] {
+        let used = matches!(self.store, StoreUrl::Valkey(_));
+        [
+            (self.valkey_store_timeout.0 < VALKEY_STORE_TIMEOUT_MIN, "valkey_store_timeout is at least 100ms"),
+            (
+                used && self.content_bytes > VALKEY_CONTENT_BYTES_MAX,
+                "a valkey:// store takes contents of at most 8 MiB: lower content_bytes",
+            ),
+        ]
+    }
+
+    fn dynamodb_contradictions(&self) -> [(bool, &'static str); 6] {
+        let used = matches!(self.store, StoreUrl::Dynamodb(_));
+        let web = |endpoint: &String| endpoint.starts_with("http://") || endpoint.starts_with("https://");
+        [
+            (
+                self.dynamodb_connect_timeout.0.is_zero()
+                    || self.dynamodb_attempt_timeout.0.is_zero()
+                    || self.dynamodb_timeout.0.is_zero(),
+                "dynamodb_connect_timeout, dynamodb_attempt_timeout and dynamodb_timeout are more than nothing",
+            ),
+            (
+                self.dynamodb_attempt_timeout.0 > self.dynamodb_timeout.0,
+                "dynamodb_attempt_timeout is of one attempt, and must not be longer than dynamodb_timeout",
+            ),
+            (
+                self.dynamodb_endpoint.as_ref().is_some_and(|endpoint| !web(endpoint)),
+                "dynamodb_endpoint begins with https://, or with http:// for a server on this machine",
+            ),
+            (
+                used && self.content_bytes > dynamodb::CONTENT_BYTES_MAX,
+                "a dynamodb:// store takes contents of at most 8 MiB: lower content_bytes",
+            ),
+            (
+                used && self.recipients > dynamodb::RECIPIENTS_MAX,
+                "a dynamodb:// store takes at most 5000 recipients of a message: lower recipients",
+            ),
+            (
+                used && self.statement_bytes > dynamodb::STATEMENT_BYTES_MAX,
+                "a dynamodb:// store takes statements of at most 384 KiB: lower statement_bytes",
             ),
         ]
     }
@@ -691,6 +823,10 @@ mod tests {
             "store = \"mariadb://u@a/k\"\ncontent_bytes = 9000000",
             "mariadb_key = \"k.pem\"",
             "mariadb_certificate = \"c.pem\"\nmariadb_key = \"k.pem\"",
+            "valkey_store_timeout = \"99ms\"",
+            "dynamodb_timeout = \"0s\"",
+            "dynamodb_attempt_timeout = \"11s\"",
+            "dynamodb_endpoint = \"127.0.0.1:8000\"",
         ] {
             assert!(matches!(with_file(text), Err(ConfigError::Contradiction(_))), "{text}");
         }
@@ -717,6 +853,49 @@ mod tests {
         ] {
             assert!(text.parse::<StoreUrl>().is_err(), "{text}");
         }
+    }
+
+    #[cfg(feature = "store-valkey")]
+    #[test]
+    fn a_store_in_valkey_is_read_where_it_is_built_in_and_bounds_contents() {
+        for text in ["valkey://u@a:7000,b:7001", "valkeys://a:6379"] {
+            assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
+        }
+        for text in ["valkey:a:6379", "valkey://a:6379/0", "valkey://u:secret@a"] {
+            assert!(text.parse::<StoreUrl>().is_err(), "{text}");
+        }
+        let large = with_file("store = \"valkey://a:1\"\ncontent_bytes = 9000000");
+        assert!(matches!(large, Err(ConfigError::Contradiction(_))));
+        assert!(with_file("store = \"valkey://a:1\"").unwrap().valkey_store().is_some());
+    }
+
+    #[cfg(not(feature = "store-valkey"))]
+    #[test]
+    fn a_store_in_valkey_is_refused_by_the_name_of_the_feature_where_it_is_not_built_in() {
+        assert!("valkey://a:7000".parse::<StoreUrl>().unwrap_err().contains("feature store-valkey"));
+    }
+
+    #[cfg(feature = "store-dynamodb")]
+    #[test]
+    fn a_store_in_dynamodb_is_read_strictly_and_takes_no_more_than_its_items_hold() {
+        let text = "dynamodb://eu-central-1/countersign";
+        assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
+        for text in ["dynamodb:", "dynamodb:a/b", "dynamodb://a", "dynamodb://a:8000/b"] {
+            assert!(text.parse::<StoreUrl>().is_err(), "{text}");
+        }
+        for limit in ["content_bytes = 9000000", "recipients = 5001", "statement_bytes = 400000"] {
+            assert!(with_file(limit).is_ok(), "{limit}");
+            let refused = with_file(&format!("store = \"{text}\"\n{limit}"));
+            assert!(matches!(refused, Err(ConfigError::Contradiction(_))), "{limit}");
+        }
+    }
+
+    #[cfg(not(feature = "store-dynamodb"))]
+    #[test]
+    fn without_its_feature_a_store_in_dynamodb_is_refused_in_words_and_its_settings_are_there() {
+        let refused = "dynamodb://eu-central-1/countersign".parse::<StoreUrl>().unwrap_err();
+        assert!(refused.contains("--features store-dynamodb"), "{refused}");
+        assert!(!with_file("dynamodb_consistent_reads = false").unwrap().dynamodb_consistent_reads);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::entropy::SystemEntropy;
 use crate::ephemeral::valkey::{self, Finding};
 use crate::http::tls::ReloadingCertificate;
+#[cfg(feature = "store-dynamodb")]
+use crate::store::dynamodb;
 use crate::store::scylla::open as open_in_cql;
 use crate::store::scylla::settings::ScyllaSettings;
 use crate::store::settings::SchemaAtStart;
@@ -62,6 +64,29 @@ async fn store(settings: &Settings) -> Vec<Finding> {
             Some(settings) => mariadb::examine(&settings).await.into_iter().map(finding).collect(),
             None => vec![Finding::failed(format!("the settings of the store mariadb://{address} are missing"))],
         },
+        #[cfg(feature = "store-valkey")]
+        StoreUrl::Valkey(url) => match settings.valkey_store() {
+            Some(settings) => {
+                let findings = crate::store::valkey::examine(&settings, Arc::new(SystemEntropy)).await;
+                findings.into_iter().map(finding).collect()
+            }
+            None => vec![Finding::failed(format!("the settings of the store {url} are missing"))],
+        },
+        #[cfg(not(feature = "store-valkey"))]
+        StoreUrl::Valkey(url) => {
+            vec![Finding::failed(format!(
+                "this program was built without the feature store-valkey, which {url} needs"
+            ))]
+        }
+        #[cfg(feature = "store-dynamodb")]
+        StoreUrl::Dynamodb(address) => match settings.dynamodb() {
+            Some(settings) => dynamodb::examine(&settings).await.into_iter().map(finding).collect(),
+            None => vec![Finding::failed(format!("the settings of the store dynamodb://{address} are missing"))],
+        },
+        #[cfg(not(feature = "store-dynamodb"))]
+        StoreUrl::Dynamodb(address) => {
+            vec![Finding::failed(format!("this program was built without the store dynamodb://{address}"))]
+        }
         StoreUrl::Embedded(directory) => vec![match embedded::examine(directory) {
             Ok(embedded::State::Absent) => {
                 Finding::passed(format!("a store will be made in {}", directory.display()))

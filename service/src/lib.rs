@@ -27,3 +27,4 @@ pub mod session;
 mod simulation;
 pub mod store;
 pub mod telemetry;
+pub mod valkey;

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         },
         Command::Schema(_) if !settings.store.has_schema() => {
             let error = anyhow::anyhow!(
-                "only a scylla:// or a mariadb:// store has a schema, and the store is {}",
+                "only a scylla://, a mariadb://, a valkey:// or a dynamodb:// store has a schema, and the store is {}",
                 settings.store
             );
             fail(&error, USAGE)

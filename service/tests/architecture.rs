@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Every part of the service, with the parts that it may name. `main → app → http → api → (session, authority, delivery)
 /// → store, ephemeral → protocol`; `http` and `api` are one layer in two folders: the stack ends in the handlers, and the
 /// handlers answer in the stack's errors.
-const MAY_NAME: [(&str, &[&str]); 23] = [
+const MAY_NAME: [(&str, &[&str]); 24] = [
     ("main", &["app", "cli", "config", "doctor", "healthcheck", "http", "lifecycle", "telemetry"]),
     ("doctor", &["app", "clock", "config", "entropy", "ephemeral", "http", "store", "telemetry"]),
     (
@@ -30,11 +30,12 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
             "session",
             "store",
             "telemetry",
+            "valkey",
         ],
     ),
     ("cli", &["config"]),
     // Settings name the types that they are made of, and a bound.
-    ("config", &["authority", "ephemeral", "http", "store"]),
+    ("config", &["authority", "ephemeral", "http", "store", "valkey"]),
     (
         "http",
         &[
@@ -56,8 +57,8 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
     ("session", &["authority", "clock", "entropy", "ephemeral", "openpgp", "store"]),
     ("authority", &["clock", "coalesce", "ephemeral", "openpgp", "store"]),
     ("delivery", &["clock", "coalesce", "ephemeral", "store"]),
-    ("store", &["clock", "deadline", "entropy"]),
-    ("ephemeral", &["clock", "entropy"]),
+    ("store", &["clock", "deadline", "entropy", "valkey"]),
+    ("ephemeral", &["clock", "entropy", "valkey"]),
     ("openpgp", &["clock"]),
     // Metrics have a label for each operation, count for whoever has something to count, and time the stores.
     ("telemetry", &["clock", "config", "delivery", "ephemeral", "http", "openpgp", "session", "store"]),
@@ -69,11 +70,12 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
     ("lifecycle", &[]),
     ("rate_limit", &[]),
     ("reload", &[]),
+    ("valkey", &[]),
     ("lib", &[]),
 ];
 
 /// Crates of weight, each with its homes; nobody else names them.
-const HOMES: [(&str, &[&str]); 29] = [
+const HOMES: [(&str, &[&str]); 31] = [
     ("sequoia_openpgp", &[]),
     ("hyper", &["http", "healthcheck", "telemetry/otlp_client"]),
     ("hyper_util", &["http", "healthcheck", "telemetry/otlp_client"]),
@@ -92,9 +94,11 @@ const HOMES: [(&str, &[&str]); 29] = [
     ("tracing_opentelemetry", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("redb", &["store/embedded"]),
-    ("redis", &["ephemeral/valkey"]),
+    ("redis", &["ephemeral/valkey", "store/valkey", "valkey"]),
     ("scylla", &["store/scylla"]),
     ("mysql_async", &["store/mariadb"]),
+    ("aws_config", &["store/dynamodb"]),
+    ("aws_sdk_dynamodb", &["store/dynamodb"]),
     ("crc32fast", &["store/embedded"]),
     ("getrandom", &["entropy"]),
     ("governor", &["rate_limit"]),

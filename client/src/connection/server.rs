@@ -366,6 +366,7 @@ async fn wait_before_retry(
                     | ProblemType::Unavailable
                     | ProblemType::RequestTimeout
                     | ProblemType::Internal
+                    | ProblemType::StorageFull
             );
             if !passing {
                 return Err(ServerError::Problem(problem));

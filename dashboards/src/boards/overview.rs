@@ -10,9 +10,9 @@ use crate::model::{Dashboard, Panel, Row, Unit};
 use crate::query::{FLEET, of, quantile, rate, scope};
 
 /// What counts against availability.
-const FAILED: &str = r#"outcome=~"internal|unavailable""#;
+const FAILED: &str = r#"outcome=~"internal|unavailable|storage-full""#;
 /// What clients got wrong, or were told to try later.
-const REFUSED: &str = r#"outcome!~"ok|internal|unavailable|client-gone""#;
+const REFUSED: &str = r#"outcome!~"ok|internal|unavailable|storage-full|client-gone""#;
 /// Listings may wait for half a minute by intention.
 const NOT_WAITING: &str = r#"operation!="list_messages""#;
 

@@ -286,7 +286,8 @@ impl Device {
             ProblemType::Unavailable
             | ProblemType::RateLimited
             | ProblemType::RequestTimeout
-            | ProblemType::Internal => Reply::Again(Why::Busy),
+            | ProblemType::Internal
+            | ProblemType::StorageFull => Reply::Again(Why::Busy),
             ProblemType::SessionUnknown | ProblemType::SignatureInvalid => {
                 self.session = None;
                 Reply::Again(Why::Session)

@@ -112,7 +112,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts a service with settings, without their `COUNTERSIGN_`.
+    /// Starts a service with settings, without their `COUNTERSIGN_`; those of AWS have names of their own.
     pub(crate) async fn start(settings: &[(&str, String)]) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let keys = folder.path().join("keys");
@@ -137,7 +137,10 @@ impl Service {
             .env("COUNTERSIGN_LOG_FORMAT", "json")
             .env("COUNTERSIGN_DRAIN_DELAY", "0s")
             .env("COUNTERSIGN_SUPER_ADMINISTRATORS", folder.path().join("super-administrators.asc"))
-            .envs(settings.iter().map(|(name, value)| (format!("COUNTERSIGN_{name}"), value)));
+            .envs(settings.iter().map(|(name, value)| match name.strip_prefix("AWS_") {
+                Some(_) => ((*name).to_owned(), value),
+                None => (format!("COUNTERSIGN_{name}"), value),
+            }));
         let process = Process::start(command);
         let (public, admin) = eventually("the service listens", async || {
             process.text().lines().find_map(|line| {

@@ -202,7 +202,9 @@ impl ApiError {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
             Self::RateLimited { retry_after } => insert_retry_after(headers, *retry_after),
-            _ if kind == ProblemType::Unavailable => insert_retry_after(headers, context.retry_after),
+            _ if matches!(kind, ProblemType::Unavailable | ProblemType::StorageFull) => {
+                insert_retry_after(headers, context.retry_after);
+            }
             _ => {}
         }
         if kind.status() == StatusCode::UNAUTHORIZED.as_u16() {
@@ -255,6 +257,10 @@ fn store_problem(error: &StoreError) -> Problem {
         StoreError::Corrupt(_) => {
             Problem::new(ProblemType::Internal, "The service failed; its operator finds why in the log.")
         }
+        StoreError::Full => Problem::new(
+            ProblemType::StorageFull,
+            "The service has no room for more, and nothing was stored; repeat the request later.",
+        ),
     }
 }
 

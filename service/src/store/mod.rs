@@ -16,11 +16,16 @@
 
 #[cfg(test)]
 pub mod conformance;
+pub mod dynamodb;
 pub mod embedded;
+#[cfg(test)]
+mod lossy_proxy;
 pub mod mariadb;
 pub mod memory;
 pub mod scylla;
 pub mod settings;
+#[cfg(feature = "store-valkey")]
+pub mod valkey;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -47,6 +52,9 @@ pub enum StoreError {
     /// It holds something that this program never writes: a person should look.
     #[error("the store holds what it should not: {0}")]
     Corrupt(String),
+    /// It has no room for more. Of a write, nothing that anybody sees was done.
+    #[error("the store is full")]
+    Full,
 }
 
 impl StoreError {
@@ -57,6 +65,7 @@ impl StoreError {
             Self::Unavailable(_) => Self::Unavailable(error.into()),
             Self::Timeout => Self::Timeout,
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
+            Self::Full => Self::Full,
         }
     }
 }

@@ -57,6 +57,20 @@ words! {
     Create = "create",
 }
 
+words! {
+    /// Where a write to a valkey:// store is before it is answered.
+    Durability, "the durability of a valkey:// store is replicated, local or memory":
+    /// In the append-only files, on disk, of the primary and of a replica.
+    Replicated = "replicated",
+    /// In the append-only file of the primary, on disk.
+    Local = "local",
+    /// In the memory of the primary.
+    Memory = "memory",
+}
+
+/// Bytes of content that a server of a valkey:// store takes in one write without holding up others for long.
+pub const VALKEY_CONTENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// PEM files of a TLS client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsClientFiles {

@@ -13,6 +13,8 @@ mod cluster;
 mod cluster_valkey;
 mod conversation;
 mod crash;
+#[cfg(feature = "store-dynamodb")]
+mod dynamodb;
 mod gap;
 mod hostile;
 mod lifecycle;
@@ -28,3 +30,4 @@ mod telemetry;
 mod tls;
 mod traces;
 mod trips;
+mod valkey_store;

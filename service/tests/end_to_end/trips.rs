@@ -8,10 +8,12 @@ use http::Method;
 
 use crate::support::client::Client;
 use crate::support::cql::CqlServer;
+#[cfg(feature = "store-dynamodb")]
+use crate::support::dynamodb::DynamodbServer;
 use crate::support::mariadb::MariadbServer;
 use crate::support::process::Setup;
 use crate::support::time::{eventually, random};
-use crate::support::valkey::{Mode, Valkey};
+use crate::support::valkey::{Mode, PERSISTING, Valkey};
 use crate::support::world::World;
 
 /// What was counted since the last look.
@@ -93,6 +95,72 @@ async fn over_mariadb_the_trips_are_the_same() {
     let valkey = Valkey::start(Mode::Single, &[]);
     let setup = Setup::new().await.with_mariadb(server, &database).set("SCHEMA", "create");
     each_operation_makes_its_trips(setup, &valkey).await;
+}
+
+/// Trips of the service; how many requests DynamoDB gets for each is in the store's own tests.
+#[cfg(feature = "store-dynamodb")]
+#[tokio::test(flavor = "multi_thread")]
+async fn over_dynamodb_the_trips_are_the_same() {
+    let server = tokio::task::spawn_blocking(DynamodbServer::shared).await.unwrap();
+    let prefix = format!("trips-{}", random::<ClientId>());
+    let valkey = Valkey::start(Mode::Single, &[]);
+    let setup = Setup::new().await.with_dynamodb(&server.address(), &prefix).set("SCHEMA", "create");
+    each_operation_makes_its_trips(setup, &valkey).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(feature = "store-valkey"), ignore = "needs the feature store-valkey")]
+async fn over_a_store_in_valkey_the_trips_are_the_same() {
+    let store = Valkey::start(Mode::Cluster, &[PERSISTING]);
+    let valkey = Valkey::start(Mode::Cluster, &[]);
+    each_operation_makes_its_trips(Setup::new().await.with_valkey(&store), &valkey).await;
+}
+
+/// What each call of a store in Valkey is to its servers: one command for each key, and a question for the disks after those
+/// that write.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(feature = "store-valkey"), ignore = "needs the feature store-valkey")]
+async fn each_call_of_a_store_in_valkey_is_as_many_commands_as_the_design_says() {
+    const COUNTED: [&str; 8] = ["set", "get", "fcall", "fcall_ro", "zrange", "zmscore", "hgetall", "hexists"];
+    let store = Valkey::start(Mode::Single, &[PERSISTING]);
+    let valkey = Valkey::start(Mode::Single, &[]);
+    let setup = Setup::new().await.with_valkey(&store).set("VALKEY_STORE_DURABILITY", "local");
+    let world = World::of(undisturbed(setup, &valkey)).await;
+    let (alice, bob) = (world.alice().await, world.bob().await);
+    bob.list().await;
+    let count = || COUNTED.map(|command| store.count(command));
+    let since = |before: [u64; 8]| -> Vec<(&str, u64)> {
+        let counted = COUNTED.into_iter().zip(count()).zip(before);
+        counted.map(|((name, now), before)| (name, now - before)).filter(|(_, number)| *number > 0).collect()
+    };
+    let settled = async || {
+        // Marks and hints are written after the answer.
+        let mut last = count();
+        eventually("nothing is written any more", async || {
+            let now = count();
+            std::mem::replace(&mut last, now).eq(&now).then_some(())
+        })
+        .await;
+        last
+    };
+
+    let before = settled().await;
+    let asked = store.count("waitaof");
+    let id = alice.send(&[world.bob], b"hello").await;
+    assert_eq!(since(before), [("set", 1), ("fcall", 1)], "sending: content, then a row");
+    assert!(store.count("waitaof") >= asked + 2, "both are on a disk before the answer");
+    let before = settled().await;
+    bob.read(&id).await;
+    assert_eq!(since(before), [("get", 1)], "reading content");
+    let before = settled().await;
+    bob.confirm(&[id]).await;
+    assert_eq!(since(before), [("fcall", 1)], "confirming");
+    let before = settled().await;
+    bob.list().await;
+    assert_eq!(since(before), [("zmscore", 1)], "the check after that");
+    let before = settled().await;
+    bob.list().await;
+    assert_eq!(since(before), [], "a check with nothing new");
 }
 
 #[tokio::test(flavor = "multi_thread")]

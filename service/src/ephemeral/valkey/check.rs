@@ -12,6 +12,7 @@ use super::keys::Key;
 use super::link::{Link, Unobserved};
 use super::wake::WakeUps;
 use crate::clock::Clock;
+use crate::valkey::info::{field, version};
 
 /// How far Valkey's clock may be from this machine's.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ impl Finding {
 
 /// Looks at every primary of the Valkey that the settings name.
 pub async fn check(settings: ValkeySettings, clock: &dyn Clock) -> Vec<Finding> {
-    let url = settings.url.clone();
+    let url = settings.access.url.clone();
     let link = Link::new(settings, Arc::new(WakeUps::default()), Arc::new(Unobserved));
     if let Err(error) = link.connect().await {
         return vec![Finding::failed(format!(
@@ -107,8 +108,7 @@ async fn look(link: &Link, clock: &dyn Clock) -> Result<Vec<Finding>, RedisError
 }
 
 fn look_at_server(name: &str, info: &str) -> Vec<Finding> {
-    let version = field(info, "valkey_version").or_else(|| field(info, "redis_version")).unwrap_or("unknown");
-    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    let (version, major) = version(info);
     let recent = major >= VALKEY_MIN;
     let advice = if recent { String::new() } else { format!(": version {VALKEY_MIN} or later is needed") };
     let policy = field(info, "maxmemory_policy").unwrap_or("unknown");
@@ -132,11 +132,6 @@ fn command(words: &[&str]) -> Cmd {
 
 fn text(value: Value) -> Result<String, RedisError> {
     Ok(String::from_redis_value(value)?)
-}
-
-/// Returns a field of an `INFO`.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// Returns host and port of every primary that `CLUSTER NODES` lists as reachable.

@@ -4,11 +4,11 @@
 //! server says that it does not know a function: at first use, and after a restart or a failover that lost it. A call
 //! that found no function changed nothing, so it is made again.
 
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
-use sha2::{Digest as _, Sha256};
+use redis::{Cmd, RedisError, Value};
 
 use super::keys::Key;
 use super::link::Link;
+use crate::valkey::library::{Code, is_loaded_already, is_unknown_function};
 
 /// The functions of `functions.lua`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +42,7 @@ impl Function {
 
 /// The library, of one version.
 #[derive(Debug)]
-pub(super) struct Library {
-    version: String,
-    code: String,
-}
+pub(super) struct Library(Code);
 
 /// A call of a function: keys of one user, and arguments.
 pub(super) struct Call<'a> {
@@ -57,17 +54,14 @@ pub(super) struct Call<'a> {
 impl Library {
     /// Makes the library of this version of the service.
     pub(super) fn new() -> Self {
-        const TEMPLATE: &str = include_str!("functions.lua");
-        let digest: [u8; 32] = Sha256::digest(TEMPLATE).into();
-        let version = hex::encode(digest.first_chunk::<4>().expect("a digest has 32 bytes"));
-        Self { code: TEMPLATE.replace("@VERSION@", &version), version }
+        Self(Code::of(include_str!("functions.lua")))
     }
 
     /// Calls a function, in one trip; in three where the server does not know it. While a slot moves, who answers is not
     /// who has the slot: then all servers are told.
     pub(super) async fn call(&self, link: &Link, call: &Call<'_>) -> Result<Value, RedisError> {
         let mut command = Cmd::with_capacity(3 + call.keys.len() + call.arguments.len(), 256);
-        command.arg("FCALL").arg(format!("countersign_{}_{}", self.version, call.function.name()));
+        command.arg("FCALL").arg(format!("countersign_{}_{}", self.0.version, call.function.name()));
         command.arg(call.keys.len());
         for key in call.keys {
             command.arg(key.to_string());
@@ -77,7 +71,7 @@ impl Library {
         }
         match link.send(&command).await {
             Err(error) if is_unknown_function(&error) => {
-                tracing::info!(version = self.version, "the functions are loaded into Valkey");
+                tracing::info!(version = self.0.version, "the functions are loaded into Valkey");
                 self.load(link, call.keys).await?;
             }
             outcome => return outcome,
@@ -85,31 +79,20 @@ impl Library {
         match link.send(&command).await {
             Err(error) if is_unknown_function(&error) => {
                 // Some have it already, and say so.
-                let _ = link.send_to_primaries(&self.loading()).await;
+                let _ = link.send_to_primaries(&self.0.loading()).await;
                 link.send(&command).await
             }
             outcome => outcome,
         }
     }
 
-    fn loading(&self) -> Cmd {
-        let mut command = Cmd::new();
-        command.arg("FUNCTION").arg("LOAD").arg(&self.code);
-        command
-    }
-
     /// Loads the library into the server that has a key. Others load it too at the same time: that is fine.
     async fn load(&self, link: &Link, keys: &[Key]) -> Result<(), RedisError> {
-        match link.send_to_primary_of(keys.first(), &self.loading()).await {
-            Err(error) if error.to_string().contains("already exists") => Ok(()),
+        match link.send_to_primary_of(keys.first(), &self.0.loading()).await {
+            Err(error) if is_loaded_already(&error) => Ok(()),
             outcome => outcome.map(drop),
         }
     }
-}
-
-fn is_unknown_function(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
-        && error.to_string().contains("Function not found")
 }
 
 #[cfg(test)]
@@ -122,10 +105,10 @@ mod tests {
 
         for function in Function::ALL {
             let registration =
-                format!("redis.register_function('countersign_{}_{}',", library.version, function.name());
-            assert_eq!(library.code.matches(&registration).count(), 1, "{function:?}");
+                format!("redis.register_function('countersign_{}_{}',", library.0.version, function.name());
+            assert_eq!(library.0.text.matches(&registration).count(), 1, "{function:?}");
         }
-        assert_eq!(library.code.matches("redis.register_function(").count(), Function::ALL.len());
-        assert!(!library.code.contains("@VERSION@"));
+        assert_eq!(library.0.text.matches("redis.register_function(").count(), Function::ALL.len());
+        assert!(!library.0.text.contains("@VERSION@"));
     }
 }

@@ -20,10 +20,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{
     MultipleNodeRoutingInfo, ResponsePolicy, Route, RoutingInfo, SingleNodeRoutingInfo, Slot, SlotAddr,
 };
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _,
-    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, TlsCertificates, TlsMode, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, RedisError, TlsMode, Value};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -274,11 +271,11 @@ impl Link {
 
     async fn new_connection(&self, generation: u64) -> Result<Connection, RedisError> {
         let settings = &self.0.settings;
-        let deadline = settings.connect_timeout * 2 + settings.response_timeout * 2;
+        let deadline = settings.access.connect_timeout * 2 + settings.response_timeout * 2;
         let connecting = async {
             if self.answers_as_cluster().await? {
                 Ok(Connection::Cluster(self.connect_to_cluster().await?))
-            } else if let [(host, port)] = &*settings.url.nodes {
+            } else if let [(host, port)] = &*settings.access.url.nodes {
                 Ok(Connection::Single(self.connect_to_server(host, *port, Some(generation)).await?))
             } else {
                 let text = "several hosts are given, which names a cluster, but they are single servers";
@@ -291,7 +288,7 @@ impl Link {
 
     /// Asks the first host that answers whether it is of a cluster.
     async fn answers_as_cluster(&self) -> Result<bool, RedisError> {
-        let nodes = &self.0.settings.url.nodes;
+        let nodes = &self.0.settings.access.url.nodes;
         let asked = nodes.iter().map(|(host, port)| {
             Box::pin(async move {
                 let mut connection = self.connect_to_server(host, *port, None).await?;
@@ -311,14 +308,7 @@ impl Link {
         generation: Option<u64>,
     ) -> Result<MultiplexedConnection, RedisError> {
         let settings = &self.0.settings;
-        let info = settings.connection_info(host, port)?;
-        let client = match settings.certificates() {
-            Some(certificates) => Client::build_with_tls(info, certificates)?,
-            None => Client::open(info)?,
-        };
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(Some(settings.response_timeout));
+        let mut config = AsyncConnectionConfig::new().set_response_timeout(Some(settings.response_timeout));
         if let Some(generation) = generation {
             let link = Arc::downgrade(&self.0);
             config = config.set_push_sender(move |push: PushInfo| {
@@ -332,15 +322,15 @@ impl Link {
                 Ok(())
             });
         }
-        client.get_multiplexed_async_connection_with_config(&config).await
+        settings.access.connect(host, port, config).await
     }
 
     async fn connect_to_cluster(&self) -> Result<ClusterConnection, RedisError> {
         let settings = &self.0.settings;
-        let nodes = settings.url.nodes.iter().map(|(host, port)| settings.connection_info(host, *port));
+        let nodes = settings.access.url.nodes.iter().map(|(host, port)| settings.access.connection_info(host, *port));
         let pushes = Arc::clone(&self.0.pushes);
         let mut builder = ClusterClientBuilder::new(nodes.collect::<Result<Vec<_>, _>>()?)
-            .connection_timeout(settings.connect_timeout)
+            .connection_timeout(settings.access.connect_timeout)
             .response_timeout(settings.response_timeout)
             .overall_response_timeout(Some(settings.response_timeout))
             .retries(REPEATS)
@@ -351,43 +341,15 @@ impl Link {
                 pushes.pushed(&push);
                 Ok::<(), redis::aio::SendError>(())
             });
-        if let Some(user) = &settings.url.user {
+        if let Some(user) = &settings.access.url.user {
             builder = builder.username(user);
         }
-        if let Some(password) = &settings.password {
+        if let Some(password) = &settings.access.password {
             builder = builder.password(password.as_str());
         }
-        if let Some(certificates) = settings.certificates() {
+        if let Some(certificates) = settings.access.certificates() {
             builder = builder.tls(TlsMode::Secure).certs(certificates);
         }
         builder.build()?.get_async_connection().await
-    }
-}
-
-// === impl ValkeySettings ===
-
-impl ValkeySettings {
-    fn connection_info(&self, host: &str, port: u16) -> Result<ConnectionInfo, RedisError> {
-        let host = host.to_owned();
-        let address = if self.url.tls {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        let mut login = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_lib_name("countersignd", env!("CARGO_PKG_VERSION"));
-        if let Some(user) = &self.url.user {
-            login = login.set_username(user);
-        }
-        if let Some(password) = &self.password {
-            login = login.set_password(password.as_str());
-        }
-        Ok(address.into_connection_info()?.set_redis_settings(login))
-    }
-
-    fn certificates(&self) -> Option<TlsCertificates> {
-        // Without an authority of its own, the system's are asked.
-        self.url.tls.then(|| TlsCertificates { client_tls: None, root_cert: self.certificate_authority.clone() })
     }
 }

@@ -17,7 +17,6 @@ mod keys;
 mod link;
 #[cfg(test)]
 mod tests;
-mod url;
 mod wake;
 
 use std::sync::Arc;
@@ -44,7 +43,6 @@ use functions::{Call, Function, Library};
 use keys::Key;
 pub use link::CommandObserver;
 use link::Link;
-pub use url::{EXPECTED, ValkeyUrl};
 use wake::WakeUps;
 
 use super::{
@@ -52,6 +50,7 @@ use super::{
     Recency, Session, SessionId, WakeUp,
 };
 use crate::entropy::Entropy;
+use crate::valkey::Access;
 
 /// How long a session is kept in this process's memory after it was used last.
 const CACHED_FOR: Duration = Duration::from_secs(600);
@@ -59,14 +58,8 @@ const CACHED_FOR: Duration = Duration::from_secs(600);
 /// How to reach Valkey, and how long to remember.
 #[derive(Clone)]
 pub struct ValkeySettings {
-    /// Where it is.
-    pub url: ValkeyUrl,
-    /// The password of its user.
-    pub password: Option<Zeroizing<String>>,
-    /// PEM text of the authority that signed its certificate; none for those that the system trusts.
-    pub certificate_authority: Option<Vec<u8>>,
-    /// How long a connection may take to stand.
-    pub connect_timeout: Duration,
+    /// Where it is, and who we are there.
+    pub access: Access,
     /// How long an answer may take, with everything that the client library repeats.
     pub response_timeout: Duration,
     /// How long what may vanish is remembered.

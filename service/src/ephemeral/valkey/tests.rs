@@ -26,11 +26,8 @@ use crate::ephemeral::{
     Admission, Ephemeral, Learned, ListingHints, ListingState, MarkMove, Memory, Needs, Recency, Session, SessionId,
     conformance,
 };
-
-#[path = "../../../tests/end_to_end/support/valkey.rs"]
-mod server;
-
-use server::{Mode, Valkey};
+use crate::valkey::Access;
+use crate::valkey::server::{Mode, Valkey};
 
 const MEMORY: Memory = Memory { nonces: Duration::from_secs(60), arrivals: Duration::from_secs(300) };
 /// How long anything may take that must happen, on a machine that has much else to do.
@@ -38,10 +35,12 @@ const SOON: Duration = Duration::from_secs(60);
 
 fn settings(url: &str) -> ValkeySettings {
     ValkeySettings {
-        url: url.parse().unwrap(),
-        password: None,
-        certificate_authority: None,
-        connect_timeout: Duration::from_secs(5),
+        access: Access {
+            url: url.parse().unwrap(),
+            password: None,
+            certificate_authority: None,
+            connect_timeout: Duration::from_secs(5),
+        },
         response_timeout: Duration::from_secs(5),
         memory: MEMORY,
         cached_sessions: 1_000,
@@ -77,7 +76,9 @@ async fn pod(valkey: &Valkey) -> Pod {
 /// A pod that finds out soon that a server hangs.
 async fn impatient_pod(valkey: &Valkey) -> Pod {
     let timeout = Duration::from_secs(1);
-    pod_with(ValkeySettings { connect_timeout: timeout, response_timeout: timeout, ..settings(&valkey.url()) }).await
+    let settings = settings(&valkey.url());
+    let access = Access { connect_timeout: timeout, ..settings.access };
+    pod_with(ValkeySettings { access, response_timeout: timeout, ..settings }).await
 }
 
 async fn shared(mode: Mode) -> (Arc<dyn Ephemeral>, DropGuard) {
@@ -648,11 +649,15 @@ async fn the_documented_permissions_suffice_and_tls_is_checked() {
     let rules = documented_rules();
     let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
     assert_eq!(valkey.command(port, &rules), "OK");
-    let with = |user: &str, authority: Option<&str>| ValkeySettings {
-        password: Some(Zeroizing::new("secret".to_owned())),
-        certificate_authority: authority.map(|path| std::fs::read(path).unwrap()),
-        connect_timeout: Duration::from_secs(10),
-        ..settings(&format!("valkeys://{user}@localhost:{}", port + 10_000))
+    let with = |user: &str, authority: Option<&str>| {
+        let settings = settings(&format!("valkeys://{user}@localhost:{}", port + 10_000));
+        let access = Access {
+            password: Some(Zeroizing::new("secret".to_owned())),
+            certificate_authority: authority.map(|path| std::fs::read(path).unwrap()),
+            connect_timeout: Duration::from_secs(10),
+            ..settings.access
+        };
+        ValkeySettings { access, ..settings }
     };
     let good = with("countersign", Some(ca));
 

@@ -4,6 +4,8 @@
 pub(crate) mod client;
 #[expect(dead_code, reason = "shared with the store's own tests and benchmark, which ask nodetool too")]
 pub(crate) mod cql;
+#[expect(dead_code, reason = "shared with the tests of the store itself and of the load tester")]
+pub(crate) mod dynamodb;
 pub(crate) mod gnupg;
 pub(crate) mod http;
 pub(crate) mod ledger;

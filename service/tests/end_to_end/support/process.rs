@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::{OnceCell, watch};
 
 use super::cql::CqlServer;
+use super::dynamodb::{CREDENTIALS, DynamodbServer, REGION};
 use super::gnupg::keys;
 use super::http::{Http, Seen, Version};
 use super::mariadb::MariadbServer;
@@ -30,7 +31,8 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// A service on free ports of the loopback, with three super-administrators, and with the store that
-    /// `COUNTERSIGN_TEST_STORE` asks for: `memory` (the default), `embedded`, `scylla` or `mariadb`.
+    /// `COUNTERSIGN_TEST_STORE` asks for: `memory` (the default), `embedded`, `scylla`, `mariadb`, `valkey` or
+    /// `dynamodb`.
     pub(crate) async fn new() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let file = directory.path().join("super-administrators.asc");
@@ -47,7 +49,11 @@ impl Setup {
             "embedded" => setup.embedded(),
             "scylla" => setup.scylla().await,
             "mariadb" => setup.mariadb().await,
-            other => panic!("COUNTERSIGN_TEST_STORE is memory, embedded, scylla or mariadb, not {other}"),
+            "valkey" => setup.with_valkey(Valkey::shared_store()),
+            "dynamodb" => setup.dynamodb().await,
+            other => {
+                panic!("COUNTERSIGN_TEST_STORE is memory, embedded, scylla, mariadb, valkey or dynamodb, not {other}")
+            }
         };
         setup.with_chosen_ephemeral()
     }
@@ -118,6 +124,37 @@ impl Setup {
             .set("MARIADB_PASSWORD_FILE", server.password_file().display())
             .set("MARIADB_CA", server.ca().display())
             .set("MARIADB_CONNECTIONS", 8)
+    }
+
+    /// Uses a cluster of Valkey that persists. All services that use it make its schema, which is the same for all.
+    pub(crate) fn with_valkey(self, valkey: &Valkey) -> Self {
+        // The machine that runs all tests at once is slow.
+        self.set("STORE", valkey.url()).set("SCHEMA", "create").set("VALKEY_STORE_TIMEOUT", "20s")
+    }
+
+    /// Uses the DynamoDB Local that tests share, with tables of this test process.
+    async fn dynamodb(self) -> Self {
+        static SCHEMA: OnceCell<String> = OnceCell::const_new();
+        let server = tokio::task::spawn_blocking(DynamodbServer::shared).await.unwrap();
+        let prefix = SCHEMA
+            .get_or_init(async || {
+                let prefix = format!("end-to-end-{}", random::<ClientId>());
+                let output = self.clone().with_dynamodb(&server.address(), &prefix).run(&["schema"]).await;
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                prefix
+            })
+            .await;
+        self.with_dynamodb(&server.address(), prefix)
+    }
+
+    /// Uses tables of a DynamoDB Local, or of what stands before it.
+    pub(crate) fn with_dynamodb(self, address: &str, prefix: &str) -> Self {
+        let setup = self
+            .set("STORE", format!("dynamodb://{REGION}/{prefix}"))
+            .set("DYNAMODB_ENDPOINT", format!("http://{address}"))
+            // The machine that runs all tests at once is slow.
+            .set("DYNAMODB_ATTEMPT_TIMEOUT", "10s");
+        CREDENTIALS.into_iter().fold(setup, |setup, (name, value)| setup.set_foreign(name, value))
     }
 
     /// Sets a variable, without its `COUNTERSIGN_`.

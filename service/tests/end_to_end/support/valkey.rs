@@ -2,9 +2,10 @@
 //!
 //! The service's unit tests use this file too.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -19,18 +20,20 @@ pub(crate) enum Mode {
     Cluster,
 }
 
+/// An option of the script, before those of the servers: each syncs its append-only file before it answers.
+pub(crate) const PERSISTING: &str = "persisting";
+
 /// Running servers. They end when this is dropped, or when the test program ends.
 pub(crate) struct Valkey {
     nodes: Vec<Node>,
     script: Child,
-    /// The script runs until it is closed.
-    input: Option<ChildStdin>,
+    /// The script runs until it is closed, and starts servers again when it is told to.
+    talk: Option<Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>>,
 }
 
-#[derive(Clone, Copy)]
 struct Node {
     port: u16,
-    pid: i32,
+    pid: AtomicI32,
 }
 
 impl Valkey {
@@ -42,15 +45,17 @@ impl Valkey {
         };
         let mut command = Command::new(SCRIPT);
         command.arg(name).args(options).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut valkey = Self { nodes: Vec::new(), script: command.spawn().unwrap(), input: None };
-        valkey.input = valkey.script.stdin.take();
-        for line in BufReader::new(valkey.script.stdout.take().unwrap()).lines() {
+        let mut valkey = Self { nodes: Vec::new(), script: command.spawn().unwrap(), talk: None };
+        let input = valkey.script.stdin.take().unwrap();
+        let mut lines = BufReader::new(valkey.script.stdout.take().unwrap()).lines();
+        while let Some(line) = lines.next() {
             let line = line.unwrap();
             if line == "ready" {
+                valkey.talk = Some(Mutex::new((input, lines)));
                 return valkey;
             }
             let (port, pid) = line.split_once(' ').unwrap();
-            valkey.nodes.push(Node { port: port.parse().unwrap(), pid: pid.parse().unwrap() });
+            valkey.nodes.push(Node { port: port.parse().unwrap(), pid: AtomicI32::new(pid.parse().unwrap()) });
         }
         panic!("scripts/valkey.sh did not start Valkey; scripts/install-packages.sh installs it");
     }
@@ -63,6 +68,23 @@ impl Valkey {
             Mode::Single => SINGLE.get_or_init(|| Self::start(mode, &[])),
             Mode::Cluster => CLUSTER.get_or_init(|| Self::start(mode, &[])),
         }
+    }
+
+    /// Returns a cluster that persists, which all tests of this program share.
+    pub(crate) fn shared_store() -> &'static Self {
+        static STORE: OnceLock<Valkey> = OnceLock::new();
+        STORE.get_or_init(|| Self::start(Mode::Cluster, &[PERSISTING, "--maxmemory", "1gb"]))
+    }
+
+    /// Starts a server again that was killed, where it was, and returns when it answers.
+    pub(crate) fn start_again(&self, port: u16) {
+        let mut talk = self.talk.as_ref().unwrap().lock().unwrap();
+        writeln!(talk.0, "start {port}").unwrap();
+        let line = talk.1.next().unwrap().unwrap();
+        let (started, pid) = line.split_once(' ').unwrap();
+        assert_eq!(started, port.to_string());
+        let node = self.nodes.iter().find(|node| node.port == port).unwrap();
+        node.pid.store(pid.parse().unwrap(), Ordering::SeqCst);
     }
 
     /// Returns the URL of all servers.
@@ -92,7 +114,7 @@ impl Valkey {
     /// Sends a server a signal.
     pub(crate) fn signal(&self, port: u16, signal: Signal) {
         let node = self.nodes.iter().find(|node| node.port == port).unwrap();
-        kill_process(Pid::from_raw(node.pid).unwrap(), signal).unwrap();
+        kill_process(Pid::from_raw(node.pid.load(Ordering::SeqCst)).unwrap(), signal).unwrap();
     }
 
     /// Counts how often all servers together did a command, by the clients' will or a function's.
@@ -108,7 +130,7 @@ impl Valkey {
 
 impl Drop for Valkey {
     fn drop(&mut self) {
-        self.input = None;
+        self.talk = None;
         let _ = self.script.wait();
     }
 }

@@ -1,74 +1,14 @@
 //! Answers that are lost: what was done is done once, and is told as done.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-
 use super::*;
+use crate::store::lossy_proxy::LossyProxy;
 use crate::store::{Append, Claim};
-
-/// Passes bytes on to a server, and can be told to lose an answer.
-struct Proxy {
-    port: u16,
-    losing: Arc<Losing>,
-}
-
-/// How many answers come before the one that is to be lost; and whether it is. Small answers come in one piece.
-struct Losing {
-    before: AtomicI32,
-    lost: AtomicBool,
-}
-
-impl Proxy {
-    async fn start(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let losing = Arc::new(Losing { before: AtomicI32::new(-1), lost: AtomicBool::new(false) });
-        let told = Arc::clone(&losing);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(pass(client, server, Arc::clone(&told)));
-            }
-        });
-        Self { port, losing }
-    }
-
-    /// Loses an answer after some others, and cuts its connection.
-    fn lose_an_answer_after(&self, others: i32) {
-        self.losing.lost.store(false, Ordering::SeqCst);
-        self.losing.before.store(others, Ordering::SeqCst);
-    }
-
-    fn has_lost(&self) -> bool {
-        self.losing.lost.load(Ordering::SeqCst)
-    }
-}
-
-async fn pass(client: TcpStream, server: TcpStream, losing: Arc<Losing>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let asks = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-    let mut buffer = vec![0; 65_536];
-    while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-        // Below zero nothing is to be lost, and it stays below: no test has as many answers as there are numbers.
-        if losing.before.fetch_sub(1, Ordering::SeqCst) == 0 {
-            losing.lost.store(true, Ordering::SeqCst);
-            break;
-        }
-        if to_client.write_all(&buffer[..read]).await.is_err() {
-            break;
-        }
-    }
-    asks.abort();
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_done_though_the_answer_was_lost_is_told_as_done() {
     let mut settings = shared_settings(Indices::Kept).await;
-    let proxy = Proxy::start(shared_server().await.address()).await;
-    settings.address.port = proxy.port;
+    let proxy = LossyProxy::start(shared_server().await.address()).await;
+    settings.address.port = proxy.port();
     // One connection: what is prepared on it is done in one trip.
     settings.connections = 1;
     let (store, _guard) = opened(settings).await;

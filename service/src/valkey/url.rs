@@ -18,7 +18,8 @@ pub struct ValkeyUrl {
 
 /// What a URL must look like.
 pub const EXPECTED: &str = "valkey://host:port[,host:port…] or valkeys://… for TLS, perhaps with user@ before the \
-                            hosts; the password is in the file that valkey_password_file names";
+                            hosts; the password is in the file that valkey_password_file names, or \
+                            valkey_store_password_file for a store";
 
 const DEFAULT_PORT: u16 = 6_379;
 
