@@ -1,6 +1,6 @@
 # For those who have a registry to pull from: the same images as `make image` makes without one.
 #
-#   docker build --build-arg PACKAGE=countersign-service --build-arg PROGRAM=countersignd -t countersign/countersignd .
+#   docker build --build-arg PACKAGE=countersign-service --build-arg PROGRAM=countersignd --build-arg FEATURES=store-dynamodb,store-valkey -t countersign/countersignd .
 #   docker build --build-arg PACKAGE=countersign-client --build-arg PROGRAM=countersign -t countersign/client .
 #   docker build --build-arg PACKAGE=countersign-loadtest --build-arg PROGRAM=countersign-loadtest --build-arg FEATURES=kubernetes -t countersign/loadtest .
 FROM docker.io/library/rust:1.95-alpine AS build

@@ -22,6 +22,8 @@ names=("$@")
 # A package, its program, and what the image is called.
 declare -A packages=([service]=countersign-service [client]=countersign-client [loadtest]=countersign-loadtest)
 declare -A programs=([service]=countersignd [client]=countersign [loadtest]=countersign-loadtest)
+# The service has all stores; the load tester scales the Deployment that it measures.
+declare -A features=([service]='store-dynamodb store-valkey' [client]='' [loadtest]='kubernetes')
 declare -A repositories=([service]=countersign/countersignd [client]=countersign/client [loadtest]=countersign/loadtest)
 for name in "${names[@]}"; do
   [[ -n ${packages[$name]:-} ]] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2 && exit 64; }
@@ -61,8 +63,7 @@ mkdir -p "$images"
 selection=()
 for name in "${names[@]}"; do
   selection+=(--package "${packages[$name]}" --bin "${programs[$name]}")
-  # It scales the Deployment that it measures.
-  [[ $name != loadtest ]] || selection+=(--features countersign-loadtest/kubernetes)
+  for feature in ${features[$name]}; do selection+=(--features "${packages[$name]}/$feature"); done
 done
 cargo build --locked --profile "$profile" --target "$target" "${selection[@]}"
 
@@ -72,9 +73,7 @@ for name in "${names[@]}"; do
   "$built" --version >/dev/null || { echo "$built does not run." >&2 && exit 1; }
   ! readelf --program-headers "$built" | grep -q INTERP || { echo "$built is not static." >&2 && exit 1; }
   archive=$images/$name.tar
-  features=()
-  [[ $name != loadtest ]] || features=(--features kubernetes)
-  cargo tree --locked --package "${packages[$name]}" "${features[@]}" --target "$target" --edges normal --prefix none --no-dedupe --format '{p}|{l}|{r}' |
+  cargo tree --locked --package "${packages[$name]}" --features "${features[$name]}" --target "$target" --edges normal --prefix none --no-dedupe --format '{p}|{l}|{r}' |
     LC_ALL=C sort -u |
     python3 scripts/image.py sbom --name "$program" --version "$version" >"$images/$name.cdx.json"
   # What only a debugger reads stays beside the image.

@@ -132,7 +132,7 @@ def test_settings_are_what_the_service_reads(case, tmp_path):
 
 
 # What a schema begins with, by the kind of store.
-CREATES = {"scylla": "CREATE KEYSPACE", "mariadb": "CREATE DATABASE"}
+CREATES = {"scylla": "CREATE KEYSPACE", "mariadb": "CREATE DATABASE", "valkeys": "FUNCTION LOAD", "dynamodb": "aws dynamodb create-table"}
 
 
 def test_the_schema_job_has_the_settings_that_the_service_reads(case):

@@ -103,7 +103,7 @@ Values that name a Kubernetes object become a path or an address here; everythin
 
 {{/* One value as TOML has it: whole numbers without an exponent, text as JSON writes it. */}}
 {{- define "countersign.toml" -}}
-{{- if kindIs "string" . -}}{{- . | toJson -}}{{- else -}}{{- . | int64 -}}{{- end -}}
+{{- if kindIs "string" . -}}{{- . | toJson -}}{{- else if kindIs "bool" . -}}{{- . -}}{{- else -}}{{- . | int64 -}}{{- end -}}
 {{- end -}}
 
 {{/* Name of the Secret with the public listener's certificate, or nothing. */}}
