@@ -290,17 +290,17 @@ ended() { [[ $(k get job "$1" --output jsonpath='{.status.succeeded}{.status.fai
 # probe <name> <namespace>: whether a pod there reaches the metrics of a pod of the service, which only those may whom the policy names.
 probe() {
   local address
-  address=$(k get pods --selector app.kubernetes.io/component=service --output jsonpath='{.items[0].status.podIP}')
+  address=$(k get pod "$(pods | head -n 1)" --output jsonpath='{.status.podIP}')
   there kubectl --namespace "$2" run "$1" --image="$image:$version" --restart=Never --labels="app.kubernetes.io/name=$1" --overrides '{"spec": {
     "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
     "containers": [{"name": "probe", "image": "'"$image:$version"'", "args": ["healthcheck", "--admin-listen", "'"$address:9090"'"],
       "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}}' >/dev/null
-  eventually 60 over "$1" "$2"
+  eventually 120 over "$1" "$2" || return 1
   [[ $(there kubectl --namespace "$2" get pod "$1" --output jsonpath='{.status.phase}') == Succeeded ]]
 }
 over() { [[ $(there kubectl --namespace "$2" get pod "$1" --output jsonpath='{.status.phase}') =~ Succeeded|Failed ]]; }
 policies_hold() { probe countersign-scaling "$namespace" && ! probe stranger countersign-late; }
-# Whether the network plug-in enforces policies at all: nothing may reach this one.
+# Whether the network plug-in enforces policies at all: whom the chart's policy names reaches a pod, and who may reach nothing does not.
 policies_are_enforced() {
   there kubectl --namespace countersign-late apply --filename - >/dev/null <<'YAML'
 apiVersion: networking.k8s.io/v1
@@ -308,7 +308,9 @@ kind: NetworkPolicy
 metadata: {name: nobody}
 spec: {podSelector: {matchLabels: {app.kubernetes.io/name: cut-off}}, policyTypes: [Ingress, Egress]}
 YAML
-  ! probe cut-off countersign-late
+  settled >/dev/null
+  probe countersign-scaling "$namespace" && there kubectl --namespace "$namespace" delete pod countersign-scaling >/dev/null &&
+    ! probe cut-off countersign-late
 }
 
 check 'the previous version of the chart is installed by Helm 3' previous_version
