@@ -10,6 +10,7 @@ use countersign_protocol::log::LogEntry;
 use countersign_protocol::nonce::Nonce;
 use countersign_protocol::request_signature::{CoveredRequest, RequestSignature, SignatureInput};
 use countersign_protocol::session_key::SessionKey;
+use countersign_protocol::statement::Statement;
 use countersign_protocol::time::UnixMicros;
 use countersign_protocol::two_man_rule::UserRecord;
 
@@ -206,7 +207,9 @@ async fn a_session_that_another_pod_began_after_a_change_is_known_at_once() {
     // Another pod gave the user a new certificate, and then a session.
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../protocol/vectors/log.json")).unwrap();
-    let entry: LogEntry = serde_json::from_value(vectors["entries"][0].clone()).unwrap();
+    let mut entry: LogEntry = serde_json::from_value(vectors["entries"][0].clone()).unwrap();
+    let subject = Statement::parse(&entry.statement).unwrap().change.user();
+    entry.statement = entry.statement.replace(&subject.to_string(), &CLIENT.user.to_string());
     world.store.registry.append(CLIENT.organization, 5, &entry).await.unwrap();
     record(&world, 5, true, 5).await;
     let expires = NOW.plus(Duration::from_secs(86_400));
