@@ -49,7 +49,7 @@ impl Setup {
             "embedded" => setup.embedded(),
             "scylla" => setup.scylla().await,
             "mariadb" => setup.mariadb().await,
-            "valkey" => setup.with_valkey(Valkey::shared_store()),
+            "valkey" => setup.valkey().await,
             "dynamodb" => setup.dynamodb().await,
             other => {
                 panic!("COUNTERSIGN_TEST_STORE is memory, embedded, scylla, mariadb, valkey or dynamodb, not {other}")
@@ -124,6 +124,20 @@ impl Setup {
             .set("MARIADB_PASSWORD_FILE", server.password_file().display())
             .set("MARIADB_CA", server.ca().display())
             .set("MARIADB_CONNECTIONS", 8)
+    }
+
+    /// Uses the cluster of Valkey that tests share. Its schema is made here, so that a test that goes on to another store
+    /// finds that one as its own schema left it.
+    async fn valkey(self) -> Self {
+        static SCHEMA: OnceCell<()> = OnceCell::const_new();
+        let setup = self.with_valkey(Valkey::shared_store()).set("SCHEMA", "check");
+        SCHEMA
+            .get_or_init(async || {
+                let output = setup.run(&["schema"]).await;
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            })
+            .await;
+        setup
     }
 
     /// Uses a cluster of Valkey that persists. All services that use it make its schema, which is the same for all.
