@@ -5,7 +5,7 @@
 //! - `session`: the client, how long calls may take, what is repeated; what errors mean.
 //! - `batches`: writes and reads of many items, until none is left unprocessed.
 //! - `pages`: queries, page by page and day by day.
-//! - [`schema`]: the tables and their version.
+//! - `schema`: the tables and their version.
 //! - `contents`, `mailbox`, `registry`: the two traits on these.
 //! - `opening`: how a store opens in the background.
 //! - `examination`: what `countersignd doctor` says of it.
