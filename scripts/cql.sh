@@ -18,6 +18,8 @@
 # tells clients the address <DIR/public>.N, where a proxy of the caller's is to stand before <DIR/net>.N.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=executed.sh
+. "$here/executed.sh"
 
 cache=${COUNTERSIGN_CACHE:-$HOME/.cache/countersign}/cql
 version=$(sed -n 's|.*<version>\([0-9.]*\.[0-9]*\)</version>.*|\1|p' "$here/cql/pom.xml" | tail -n 1)
@@ -211,6 +213,7 @@ launch() {
   (cd "$node" && exec setsid java "${opened[@]}" "${options[@]}" -cp "$lib/*" \
     org.apache.cassandra.service.CassandraDaemon </dev/null >>"$node/log/stdout.log" 2>&1) &
   echo $! >"$node/pid"
+  executed $!
   rm -f "$node/ended"
   disown
 }

@@ -16,6 +16,8 @@
 # for objects (512M).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=executed.sh
+. "$here/executed.sh"
 
 cache=${COUNTERSIGN_CACHE:-$HOME/.cache/countersign}/dynamodb
 version=$(sed -n '/<artifactId>DynamoDBLocal</,/<version>/s|.*<version>\(.*\)</version>.*|\1|p' "$here/dynamodb/pom.xml")
@@ -76,6 +78,7 @@ launch() {
     "-Djava.io.tmpdir=$dir/tmp" "-Dsqlite4java.library.path=$lib" -Dorg.eclipse.jetty.LEVEL=WARN -cp "$lib/*" \
     org.eclipse.jetty.xml.XmlConfiguration "dynamodb.port=$1" "$here/dynamodb/jetty.xml" </dev/null >>"$dir/log" 2>&1) &
   echo $! >"$dir/pid"
+  executed $!
   disown
   local end=$((SECONDS + patience))
   until answers "$1"; do

@@ -16,6 +16,8 @@
 # chooses the port (a free one), MARIADB_OPTIONS are more options of mariadbd, and MARIADB_POOL is the size of its
 # memory for pages (64M).
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=executed.sh
+. "$(dirname "${BASH_SOURCE[0]}")/executed.sh"
 # Commands of administrators are not on everybody's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
@@ -72,6 +74,7 @@ launch() {
     --performance-schema=OFF --max-connections=400 --ssl-ca="$dir/tls/ca.pem" --ssl-cert="$dir/tls/server.pem" \
     --ssl-key="$dir/tls/server.key" "${options[@]}" </dev/null >>"$dir/log" 2>&1) &
   echo $! >"$dir/pid"
+  executed $!
   disown
   local end=$((SECONDS + 120))
   until answers; do
