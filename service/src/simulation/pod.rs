@@ -20,6 +20,7 @@ use countersign_protocol::statement::Statement;
 use countersign_protocol::time::UnixMicros;
 use tokio_util::task::TaskTracker;
 
+use super::broken::Broken;
 use super::environment::{Environment, SkewedClock};
 use super::ledger::{Invariant, Ledger};
 use super::people::{ORGANIZATION, PEOPLE};
@@ -230,7 +231,16 @@ impl Pod {
             let what = format!("a forged request in the name of {client} is admitted");
             self.backstage.ledger().violated(Invariant::NothingForged, what);
         }
-        self.backstage.ledger().admitted(&client, nonce);
+        let again = if Broken::NonceFirst.is_on() {
+            // It asks nobody.
+            !self.backstage.ledger().admitted.insert((client, nonce))
+        } else {
+            self.backstage.valkey.admissions(&client, nonce) > 1
+        };
+        if again {
+            let what = format!("nonce {nonce} of {client} is admitted again");
+            self.backstage.ledger().violated(Invariant::NonceOnce, what);
+        }
 
         let outcome = match call {
             Call::Send { id, recipients, content } => {

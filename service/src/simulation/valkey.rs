@@ -1,6 +1,7 @@
 //! An ephemeral store that many pods share, as they share Valkey: calls get lost, all of it may be forgotten, and a
 //! replica that lags behind may take over.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -23,12 +24,20 @@ pub(crate) struct SimulatedValkey {
     environment: Arc<Environment>,
     primary: Mutex<Arc<LocalEphemeral>>,
     replica: Mutex<Arc<LocalEphemeral>>,
+    /// How often each nonce was admitted since memory was last lost. Counted here, in the step that admits: what is answered later
+    /// may be of a time before a loss.
+    admitted: Mutex<BTreeMap<(ClientAddress, Nonce), u32>>,
 }
 
 impl SimulatedValkey {
     pub(crate) fn new(environment: &Arc<Environment>) -> Arc<Self> {
         let environment = Arc::clone(environment);
-        Arc::new(Self { environment, primary: Mutex::default(), replica: Mutex::default() })
+        Arc::new(Self {
+            environment,
+            primary: Mutex::default(),
+            replica: Mutex::default(),
+            admitted: Mutex::default(),
+        })
     }
 
     fn primary(&self) -> Arc<LocalEphemeral> {
@@ -39,6 +48,12 @@ impl SimulatedValkey {
     pub(crate) fn flush(&self) {
         *self.primary.lock().unwrap() = Arc::default();
         *self.replica.lock().unwrap() = Arc::default();
+        self.admitted.lock().unwrap().clear();
+    }
+
+    /// Tells how often a nonce was admitted since memory was last lost.
+    pub(crate) fn admissions(&self, client: &ClientAddress, nonce: Nonce) -> u32 {
+        self.admitted.lock().unwrap().get(&(*client, nonce)).copied().unwrap_or_default()
     }
 
     /// Gives the replica all that the primary has.
@@ -50,6 +65,7 @@ impl SimulatedValkey {
     pub(crate) fn fail_over(&self) {
         let replica = Arc::new(self.replica.lock().unwrap().copy());
         *self.primary.lock().unwrap() = replica;
+        self.admitted.lock().unwrap().clear();
     }
 
     /// Returns the hints that a client's next listing would begin with.
@@ -114,6 +130,9 @@ impl Ephemeral for SimulatedValkey {
     ) -> Result<Admission, EphemeralError> {
         let call = self.reach().await?;
         let outcome = call.primary.admit(client, session, nonce, needs).await;
+        if matches!(outcome, Ok(Admission::Admitted(_))) {
+            *self.admitted.lock().unwrap().entry((*client, nonce)).or_default() += 1;
+        }
         call.answer(outcome).await
     }
 
