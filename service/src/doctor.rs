@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{read_super_administrators, valkey_settings};
+use crate::causes::in_words;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::entropy::SystemEntropy;
@@ -148,10 +149,4 @@ async fn ephemeral(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
             Err(error) => vec![Finding::failed(format!("{error:#}"))],
         },
     }
-}
-
-/// An error with its causes.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }

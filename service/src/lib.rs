@@ -7,6 +7,7 @@
 pub mod api;
 pub mod app;
 pub mod authority;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod coalesce;

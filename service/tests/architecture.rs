@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 /// Every part of the service, with the parts that it may name. `main → app → http → api → (session, authority, delivery)
 /// → store, ephemeral → protocol`; `http` and `api` are one layer in two folders: the stack ends in the handlers, and the
 /// handlers answer in the stack's errors.
-const MAY_NAME: [(&str, &[&str]); 24] = [
+const MAY_NAME: [(&str, &[&str]); 25] = [
     ("main", &["app", "cli", "config", "doctor", "healthcheck", "http", "lifecycle", "telemetry"]),
-    ("doctor", &["app", "clock", "config", "entropy", "ephemeral", "http", "store", "telemetry"]),
+    ("doctor", &["app", "causes", "clock", "config", "entropy", "ephemeral", "http", "store", "telemetry"]),
     (
         "app",
         &[
@@ -57,11 +57,12 @@ const MAY_NAME: [(&str, &[&str]); 24] = [
     ("session", &["authority", "clock", "entropy", "ephemeral", "openpgp", "store"]),
     ("authority", &["clock", "coalesce", "ephemeral", "openpgp", "store"]),
     ("delivery", &["clock", "coalesce", "ephemeral", "store"]),
-    ("store", &["clock", "deadline", "entropy", "valkey"]),
-    ("ephemeral", &["clock", "entropy", "valkey"]),
+    ("store", &["causes", "clock", "deadline", "entropy", "valkey"]),
+    ("ephemeral", &["causes", "clock", "entropy", "valkey"]),
     ("openpgp", &["clock"]),
     // Metrics have a label for each operation, count for whoever has something to count, and time the stores.
     ("telemetry", &["clock", "config", "delivery", "ephemeral", "http", "openpgp", "session", "store"]),
+    ("causes", &[]),
     ("clock", &[]),
     ("coalesce", &[]),
     ("deadline", &[]),

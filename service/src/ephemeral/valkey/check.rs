@@ -11,6 +11,7 @@ use super::functions::{Call, Function, Library};
 use super::keys::Key;
 use super::link::{Link, Unobserved};
 use super::wake::WakeUps;
+use crate::causes::in_words;
 use crate::clock::Clock;
 use crate::valkey::info::{field, version};
 
@@ -53,14 +54,14 @@ pub async fn check(settings: ValkeySettings, clock: &dyn Clock) -> Vec<Finding> 
     if let Err(error) = link.connect().await {
         return vec![Finding::failed(format!(
             "Valkey at {url} cannot be used: {}. Check the hosts, TLS, the user and its password.",
-            chain(&error)
+            in_words(&error)
         ))];
     }
     match look(&link, clock).await {
         Ok(findings) => findings,
         Err(error) => vec![Finding::failed(format!(
             "Valkey at {url} refuses or fails: {}. docs/valkey.md lists the permissions that the user needs.",
-            chain(&error)
+            in_words(&error)
         ))],
     }
 }
@@ -148,12 +149,6 @@ fn primaries_of(nodes: &str) -> Vec<(String, u16)> {
         Some((announced.unwrap_or(host).to_owned(), port.parse().ok()?))
     };
     nodes.lines().filter_map(primary).collect()
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

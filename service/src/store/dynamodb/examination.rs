@@ -6,6 +6,7 @@ use super::opening::lacks;
 use super::schema::{self, TABLES, TableState, VERSION};
 use super::session::{Connecting, Session};
 use super::settings::DynamodbSettings;
+use crate::causes::in_words;
 use crate::entropy::SystemEntropy;
 
 /// Looks at credentials and tables, and says what is well or what is wrong.
@@ -67,10 +68,4 @@ pub async fn examine(settings: &DynamodbSettings) -> Vec<Result<String, String>>
         findings.push(Ok(format!("items expire in all {expiring} tables of messages")));
     }
     findings
-}
-
-/// An error with its causes.
-fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }

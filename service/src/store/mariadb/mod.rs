@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::SchemaAtStart;
 use super::{KEPT_LONGER, Opening, Store, StoreError};
+use crate::causes::in_words;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use mailbox::MariadbMailbox;
@@ -119,10 +120,8 @@ pub enum CreateSchemaError {
 /// Looks at server and schema, and says what is well or what is wrong. Changes nothing.
 pub async fn examine(settings: &MariadbSettings) -> Vec<Result<String, String>> {
     let address = &settings.address;
-    let unusable = |error: &dyn std::error::Error| {
-        let causes = std::iter::successors(error.source(), |error| error.source());
-        let all: Vec<String> = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
-        vec![Err(format!("the store mariadb://{address} cannot be used: {}", all.join(": ")))]
+    let unusable = |error: &(dyn std::error::Error + 'static)| {
+        vec![Err(format!("the store mariadb://{address} cannot be used: {}", in_words(error)))]
     };
     let connecting = match Connecting::prepare(settings) {
         Ok(connecting) => connecting,

@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::SchemaAtStart;
 use super::{Opening, Store, StoreError};
+use crate::causes::in_words;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::valkey::Access;
@@ -151,10 +152,8 @@ pub async fn create_schema(
 
 /// Looks at servers and schema, and says what is well or what is wrong. Changes nothing.
 pub async fn examine(settings: &ValkeyStoreSettings, entropy: Arc<dyn Entropy>) -> Vec<Result<String, String>> {
-    let unusable = |error: &dyn std::error::Error| {
-        let causes = std::iter::successors(error.source(), |error| error.source());
-        let all: Vec<String> = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
-        Err(format!("the store {} cannot be used: {}", settings.url, all.join(": ")))
+    let unusable = |error: &(dyn std::error::Error + 'static)| {
+        Err(format!("the store {} cannot be used: {}", settings.url, in_words(error)))
     };
     let cluster = match prepare(settings, entropy) {
         Ok(cluster) => cluster,
