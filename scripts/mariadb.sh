@@ -56,9 +56,15 @@ certificates() {
 }
 
 create() {
+  # A server that starts deletes the temporary tables it finds: those of others too, in a folder for temporary files that they share.
+  mkdir -p "$dir/tmp"
   [[ ! -e $dir/data/mysql ]] || return 0
-  mariadb-install-db --no-defaults --datadir="$dir/data" --user="$(id -un)" --skip-test-db --skip-name-resolve \
-    --auth-root-authentication-method=normal >"$dir/install.log" 2>&1 || { tail -n 15 "$dir/install.log" >&2 && return 1; }
+  if ! mariadb-install-db --no-defaults --datadir="$dir/data" --tmpdir="$dir/tmp" --user="$(id -un)" --skip-test-db \
+    --skip-name-resolve --auth-root-authentication-method=normal >"$dir/install.log" 2>&1; then
+    # What follows are hints for a server that is somebody's.
+    sed '/^Installation of system tables failed/q' "$dir/install.log" >&2
+    return 1
+  fi
   certificates
   # Nobody else can read it.
   (umask 077 && head -c 18 /dev/urandom | base64 >"$dir/password")
@@ -68,7 +74,7 @@ create() {
 launch() {
   local options=()
   read -r -a options <<<"${MARIADB_OPTIONS:-}"
-  (exec setsid mariadbd --no-defaults --user="$(id -un)" --datadir="$dir/data" --socket="$socket" \
+  (exec setsid mariadbd --no-defaults --user="$(id -un)" --datadir="$dir/data" --tmpdir="$dir/tmp" --socket="$socket" \
     --pid-file="$dir/mariadbd.pid" --bind-address=127.0.0.1 --port="$1" --skip-name-resolve --skip-log-bin \
     --innodb-flush-log-at-trx-commit=1 --innodb-buffer-pool-size="${MARIADB_POOL:-64M}" --innodb-log-file-size=64M \
     --performance-schema=OFF --max-connections=400 --ssl-ca="$dir/tls/ca.pem" --ssl-cert="$dir/tls/server.pem" \
