@@ -4,7 +4,7 @@
     chart.py check    says what is not as it would be written; exit code 1 if anything is
 
 README.md is made of README.template.md and the comments in values.yaml, values.schema.json of charts/schema.yaml and the settings in
-service/src/config.rs; files/ has copies, since Helm reads nothing outside of a chart.
+service/src/config/mod.rs; files/ has copies, since Helm reads nothing outside of a chart.
 """
 
 import json
@@ -21,11 +21,11 @@ COPIES = {"dashboards": ("grafana/dashboards", "*.json"), "rules": ("prometheus/
 
 def settings() -> list[dict]:
     """Every setting of the service: name, type as Rust has it, default or None."""
-    source = (ROOT / "service/src/config.rs").read_text()
+    source = (ROOT / "service/src/config/mod.rs").read_text()
     line = re.compile(r'^ +(\w+): (\w+)(?: = "([^"]*)")?, "(COUNTERSIGN_\w+)";$', re.MULTILINE)
     found = [{"name": name, "type": kind, "default": default} for name, kind, default in (m.group(1, 2, 3) for m in line.finditer(source))]
     if len(found) != source.count('"COUNTERSIGN_'):
-        sys.exit("chart.py does not understand every setting of service/src/config.rs any more")
+        sys.exit("chart.py does not understand every setting of service/src/config/mod.rs any more")
     return found
 
 
@@ -125,7 +125,7 @@ def readme() -> str:
 
 
 def defaults() -> str:
-    head = "# Every setting of the service that has a default. Generated from service/src/config.rs.\n"
+    head = "# Every setting of the service that has a default. Generated from service/src/config/mod.rs.\n"
     lines = [f"{setting['name']}: {json.dumps(setting['default'])}" for setting in settings() if setting["default"] is not None]
     return head + "\n".join(lines) + "\n"
 
