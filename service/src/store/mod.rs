@@ -22,6 +22,7 @@ pub mod embedded;
 mod lossy_proxy;
 pub mod mariadb;
 pub mod memory;
+mod opening;
 pub mod scylla;
 pub mod settings;
 #[cfg(feature = "store-valkey")]

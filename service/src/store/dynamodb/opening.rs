@@ -1,7 +1,6 @@
 //! How a store opens: in the background, again and again, until there are credentials and a schema.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,11 +12,9 @@ use super::session::{Connecting, Session};
 use super::settings::{DynamodbAddress, DynamodbSettings};
 use crate::clock::Clock;
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::store::opening::{Progress, Refusal};
 use crate::store::settings::SchemaAtStart;
 use crate::store::{Opening, Store, StoreError};
-
-/// How long after a failed attempt to open the next one follows.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// What both halves share.
 pub(super) struct Connection {
@@ -38,7 +35,7 @@ impl Connection {
 /// Opens a store in the background.
 pub struct Opener {
     pub(super) connection: Arc<Connection>,
-    progress: watch::Sender<Opening>,
+    progress: Progress,
 }
 
 /// Makes a store that is not open yet. [`Opener::run`] opens it, and the receiver tells how far it is.
@@ -50,7 +47,7 @@ pub fn open(
 ) -> (Store, Opener, watch::Receiver<Opening>) {
     let tables = TableNames::of(&settings.address);
     let connection = Arc::new(Connection { session: OnceLock::new(), settings, tables, clock, entropy });
-    let (progress, progressed) = watch::channel(Opening::Waiting("connecting to the store".to_owned()));
+    let (progress, progressed) = Progress::new();
     let store = Store {
         registry: Arc::new(DynamodbRegistry::new(Arc::clone(&connection))),
         mailbox: Arc::new(DynamodbMailbox { connection: Arc::clone(&connection) }),
@@ -95,23 +92,13 @@ pub(super) fn lacks(address: &DynamodbAddress, version: Option<u64>) -> String {
 impl Opener {
     /// Looks for credentials and for the schema, and tries again until all is well or `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let work = async {
-            loop {
-                match self.try_open().await {
-                    Ok(session) => {
-                        // Nobody else sets it.
-                        let _ = self.connection.session.set(session);
-                        break;
-                    }
-                    Err(refusal) => self.wait(refusal),
-                }
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            tracing::info!(tables = %self.connection.settings.address, "the store is open");
-            self.progress.send_replace(Opening::Open);
-        };
         tokio::select! {
-            () = work => {}
+            session = self.progress.until_open(|| self.try_open()) => {
+                // Nobody else sets it.
+                let _ = self.connection.session.set(session);
+                tracing::info!(tables = %self.connection.settings.address, "the store is open");
+                self.progress.opened();
+            }
             () = stop.cancelled() => {}
         }
     }
@@ -119,51 +106,24 @@ impl Opener {
     pub(super) async fn try_open(&self) -> Result<Session, Refusal> {
         let Connection { settings, clock, entropy, .. } = &*self.connection;
         let connecting = Connecting::prepare(settings).await;
-        connecting.credentials().await.map_err(Refusal::Credentials)?;
+        let credentials = connecting.credentials().await;
+        credentials.map_err(|error| Refusal::failed("no AWS credentials can be used; the log says why", error))?;
         let session = Session::new(connecting.client(), settings, Arc::clone(entropy));
-        let mut version = schema::version(&session, &settings.address).await?;
+        let region = &settings.address.region;
+        let failed = |error: SchemaError| {
+            Refusal::failed(format!("DynamoDB in {region} cannot be used; the log says why"), error)
+        };
+        let mut version = schema::version(&session, &settings.address).await.map_err(failed)?;
         if settings.schema == SchemaAtStart::Create && version.is_none_or(|version| version < VERSION) {
-            for done in schema::migrate(&session, &settings.address, &**clock).await? {
+            for done in schema::migrate(&session, &settings.address, &**clock).await.map_err(failed)? {
                 tracing::info!(done, "the schema was changed");
             }
-            version = schema::version(&session, &settings.address).await?;
+            version = schema::version(&session, &settings.address).await.map_err(failed)?;
         }
         // A newer one only has more in it.
         if version.is_none_or(|version| version < VERSION) {
-            return Err(Refusal::Lacks(lacks(&settings.address, version)));
+            return Err(Refusal::unfit(lacks(&settings.address, version)));
         }
         Ok(session)
-    }
-
-    fn wait(&self, refusal: Refusal) {
-        let (why, error): (String, Option<Box<dyn std::error::Error>>) = match refusal {
-            Refusal::Lacks(why) => (why, None),
-            Refusal::Credentials(error) => {
-                ("no AWS credentials can be used; the log says why".to_owned(), Some(error))
-            }
-            Refusal::Failed(error) => {
-                let region = &self.connection.settings.address.region;
-                (format!("DynamoDB in {region} cannot be used; the log says why"), Some(Box::new(error)))
-            }
-        };
-        tracing::warn!(error = error.as_deref(), why, "the store is not open yet");
-        self.progress.send_replace(Opening::Waiting(why));
-    }
-}
-
-/// Why the store is not open yet.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The schema is missing, or too old.
-    Lacks(String),
-    /// There are no credentials.
-    Credentials(Box<dyn std::error::Error + Send + Sync>),
-    /// DynamoDB did not answer, or refused.
-    Failed(SchemaError),
-}
-
-impl From<SchemaError> for Refusal {
-    fn from(error: SchemaError) -> Self {
-        Self::Failed(error)
     }
 }

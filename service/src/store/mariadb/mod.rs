@@ -31,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::opening::{Progress, Refusal};
 use super::settings::SchemaAtStart;
 use super::{KEPT_LONGER, Opening, Store, StoreError};
 use crate::causes::in_words;
@@ -44,8 +45,6 @@ pub use session::MariadbSettingsError;
 use session::{Connecting, Live};
 use settings::{Indices, MariadbSettings};
 
-/// How long after a failed attempt to connect the next one follows.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Bytes of content that every server accepts in one write with its usual settings.
 pub const CONTENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -73,7 +72,7 @@ pub struct Opener {
     connection: Arc<Connection>,
     connecting: Connecting,
     settings: MariadbSettings,
-    progress: watch::Sender<Opening>,
+    progress: Progress,
 }
 
 /// Makes a store that is not open yet. [`Opener::run`] opens it, and the receiver tells how far it is.
@@ -87,7 +86,7 @@ pub fn open(
 ) -> Result<(Store, Opener, watch::Receiver<Opening>), MariadbSettingsError> {
     let connecting = Connecting::prepare(&settings)?;
     let connection = Arc::new(Connection { live: OnceLock::new(), clock, entropy, retention: settings.retention });
-    let (progress, progressed) = watch::channel(Opening::Waiting("connecting to the store".to_owned()));
+    let (progress, progressed) = Progress::new();
     let store = Store {
         registry: Arc::new(MariadbRegistry { connection: Arc::clone(&connection) }),
         mailbox: Arc::new(MariadbMailbox { connection: Arc::clone(&connection) }),
@@ -183,19 +182,11 @@ impl Opener {
     /// then; until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let work = async {
-            loop {
-                match self.try_open().await {
-                    Ok(live) => {
-                        // Nobody else sets it.
-                        let _ = self.connection.live.set(live);
-                        break;
-                    }
-                    Err(refusal) => self.wait(refusal),
-                }
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
+            let live = self.progress.until_open(|| self.try_open()).await;
+            // Nobody else sets it.
+            let _ = self.connection.live.set(live);
             tracing::info!(database = %self.settings.address.database, "the store is open");
-            self.progress.send_replace(Opening::Open);
+            self.progress.opened();
             loop {
                 self.sweep().await;
                 tokio::time::sleep(retention::SWEEP_INTERVAL).await;
@@ -215,7 +206,7 @@ impl Opener {
         let mut connection = self.connecting.connect().await.map_err(SchemaError::Connect)?;
         let server = Server::ask(&mut connection).await.map_err(SchemaError::Connect)?;
         if let Some(why) = server.loses() {
-            return Err(Refusal::Loses(why));
+            return Err(Refusal::unfit(why));
         }
         let mut version = schema::version(&mut connection, database).await?;
         if self.settings.schema == SchemaAtStart::Create && version.is_none_or(|version| version < VERSION) {
@@ -227,7 +218,7 @@ impl Opener {
         }
         // A newer one only has more in it.
         if version.is_none_or(|version| version < VERSION) {
-            return Err(Refusal::Lacks(lacks(&self.settings, version)));
+            return Err(Refusal::unfit(lacks(&self.settings, version)));
         }
         let indices = indices_in_words(&self.settings, schema::indices(&mut connection, database).await?);
         for problem in server.checks(&self.settings).into_iter().chain([indices]).filter_map(Result::err) {
@@ -258,30 +249,14 @@ impl Opener {
             }
         }
     }
-
-    fn wait(&self, refusal: Refusal) {
-        let (why, source) = match refusal {
-            Refusal::Lacks(why) | Refusal::Loses(why) => (why, None),
-            Refusal::Failed(error @ SchemaError::Connect(_)) => {
-                ("the server of the store cannot be reached".to_owned(), Some(error))
-            }
-            Refusal::Failed(error) => ("the store cannot be opened; the log says why".to_owned(), Some(error)),
-        };
-        let error = source.as_ref().map(|error| error as &dyn std::error::Error);
-        tracing::warn!(error, why, "the store is not open yet");
-        self.progress.send_replace(Opening::Waiting(why));
-    }
-}
-
-/// Why the store is not open yet.
-enum Refusal {
-    Lacks(String),
-    Loses(String),
-    Failed(SchemaError),
 }
 
 impl From<SchemaError> for Refusal {
     fn from(error: SchemaError) -> Self {
-        Self::Failed(error)
+        let why = match error {
+            SchemaError::Connect(_) => "the server of the store cannot be reached",
+            _ => "the store cannot be opened; the log says why",
+        };
+        Self::failed(why, error)
     }
 }

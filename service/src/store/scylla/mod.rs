@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::opening::{Progress, Refusal};
 use super::settings::SchemaAtStart;
 use super::{Opening, Store, StoreError};
 use crate::clock::Clock;
@@ -37,11 +38,9 @@ pub use rows::TTL_MAX_SECONDS;
 use schema::{MIGRATIONS, Parameters, SchemaError, VERSION};
 use session::{Connecting, Live};
 pub use session::{ScyllaSettingsError, StatementObserver};
-use settings::ScyllaSettings;
+use settings::{Keyspace, ScyllaSettings};
 pub use statements::StatementName;
 
-/// How long after a failed attempt to connect the next one follows.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How much later than the clock a message's time can be: clocks of pods differ by less.
 const MAILBOX_AHEAD: Duration = Duration::from_secs(3_600);
 /// Bytes of content that every server accepts in one write with its usual settings.
@@ -67,7 +66,7 @@ pub struct Opener {
     connecting: Connecting,
     settings: ScyllaSettings,
     observer: Arc<dyn StatementObserver>,
-    progress: watch::Sender<Opening>,
+    progress: Progress,
 }
 
 /// Makes a store that is not open yet. [`Opener::run`] opens it, and the receiver tells how far it is.
@@ -82,7 +81,7 @@ pub fn open(
 ) -> Result<(Store, Opener, watch::Receiver<Opening>), ScyllaSettingsError> {
     let connecting = Connecting::prepare(&settings)?;
     let connection = Arc::new(Connection { live: OnceLock::new(), clock, entropy, retention: settings.retention });
-    let (progress, progressed) = watch::channel(Opening::Waiting("connecting to the store".to_owned()));
+    let (progress, progressed) = Progress::new();
     let store = Store {
         registry: Arc::new(ScyllaRegistry::new(Arc::clone(&connection))),
         mailbox: Arc::new(ScyllaMailbox { connection: Arc::clone(&connection) }),
@@ -114,23 +113,12 @@ pub enum CreateSchemaError {
 impl Opener {
     /// Connects, looks at the schema, prepares all statements; and tries again until that is done, or until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let opening = async {
-            loop {
-                match self.try_open().await {
-                    Ok(live) => {
-                        // Nobody else sets it.
-                        let _ = self.connection.live.set(live);
-                        return;
-                    }
-                    Err(refusal) => self.wait(refusal),
-                }
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-        };
         tokio::select! {
-            () = opening => {
+            live = self.progress.until_open(|| self.try_open()) => {
+                // Nobody else sets it.
+                let _ = self.connection.live.set(live);
                 tracing::info!(keyspace = %self.settings.address.keyspace, "the store is open");
-                self.progress.send_replace(Opening::Open);
+                self.progress.opened();
             }
             () = stop.cancelled() => {}
         }
@@ -147,11 +135,9 @@ impl Opener {
             }
             version = schema::version(&session, keyspace).await?;
         }
-        match version {
-            None => return Err(Refusal::NoSchema),
-            Some(version) if version < VERSION => return Err(Refusal::OldSchema(version)),
-            // A newer one only has more in it.
-            Some(_) => {}
+        // A newer one only has more in it.
+        if version.is_none_or(|version| version < VERSION) {
+            return Err(Refusal::unfit(lacks(keyspace, version)));
         }
         if session.get_cluster_state().get_keyspace(keyspace.as_str()).is_some_and(|keyspace| keyspace.tablet_based) {
             tracing::warn!("the keyspace is in tablets: some versions of ScyllaDB refuse conditional writes there");
@@ -159,40 +145,25 @@ impl Opener {
         let prepared = Live::prepare(session, &self.settings, Arc::clone(&self.observer)).await;
         Ok(prepared.map_err(|error| SchemaError::Prepare(Box::new(error)))?)
     }
-
-    fn wait(&self, refusal: Refusal) {
-        let keyspace = &self.settings.address.keyspace;
-        let (why, source) = match refusal {
-            Refusal::NoSchema => {
-                (format!("there is no schema in keyspace {keyspace}: run countersignd schema"), None)
-            }
-            Refusal::OldSchema(version) => (
-                format!(
-                    "the schema in keyspace {keyspace} is at version {version}, this program needs {VERSION}: run \
-                     countersignd schema"
-                ),
-                None,
-            ),
-            Refusal::Failed(error @ SchemaError::Connect(_)) => {
-                ("no server of the store can be reached".to_owned(), Some(error))
-            }
-            Refusal::Failed(error) => ("the store cannot be opened; the log says why".to_owned(), Some(error)),
-        };
-        let error = source.as_ref().map(|error| error as &dyn std::error::Error);
-        tracing::warn!(error, why, "the store is not open yet");
-        self.progress.send_replace(Opening::Waiting(why));
-    }
 }
 
-/// Why the store is not open yet.
-enum Refusal {
-    NoSchema,
-    OldSchema(i32),
-    Failed(SchemaError),
+/// Says what is missing of a schema that is too old, or not there.
+fn lacks(keyspace: &Keyspace, version: Option<i32>) -> String {
+    match version {
+        None => format!("there is no schema in keyspace {keyspace}: run countersignd schema"),
+        Some(version) => format!(
+            "the schema in keyspace {keyspace} is at version {version}, this program needs {VERSION}: run countersignd \
+             schema"
+        ),
+    }
 }
 
 impl From<SchemaError> for Refusal {
     fn from(error: SchemaError) -> Self {
-        Self::Failed(error)
+        let why = match error {
+            SchemaError::Connect(_) => "no server of the store can be reached",
+            _ => "the store cannot be opened; the log says why",
+        };
+        Self::failed(why, error)
     }
 }

@@ -40,6 +40,7 @@ use redis::RedisError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::opening::{Progress, Refusal};
 use super::settings::SchemaAtStart;
 use super::{Opening, Store, StoreError};
 use crate::causes::in_words;
@@ -55,8 +56,6 @@ use schema::Unsuitable;
 use server::Primary;
 use settings::ValkeyStoreSettings;
 
-/// How long after a failed attempt to open the store the next one follows.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long the end waits for connections to close.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How many trips fit into a call's time: so that one that a hanging server does not answer leaves time for its successor.
@@ -82,7 +81,7 @@ impl Connection {
 pub struct Opener {
     connection: Arc<Connection>,
     settings: ValkeyStoreSettings,
-    progress: watch::Sender<Opening>,
+    progress: Progress,
 }
 
 fn prepare(settings: &ValkeyStoreSettings, entropy: Arc<dyn Entropy>) -> Result<Cluster, UnreadableFile> {
@@ -110,7 +109,7 @@ pub fn open(
     let cluster = prepare(&settings, Arc::clone(&entropy))?;
     let retention = settings.retention;
     let connection = Arc::new(Connection { open: OnceLock::new(), cluster, clock, entropy, retention });
-    let (progress, progressed) = watch::channel(Opening::Waiting("connecting to the store".to_owned()));
+    let (progress, progressed) = Progress::new();
     let store = Store {
         registry: Arc::new(ValkeyRegistry { connection: Arc::clone(&connection) }),
         mailbox: Arc::new(ValkeyMailbox { connection: Arc::clone(&connection) }),
@@ -194,14 +193,11 @@ impl Opener {
     pub async fn run(self, stop: CancellationToken) {
         let cluster = &self.connection.cluster;
         let work = async {
-            while let Err(refusal) = self.try_open().await {
-                self.wait(refusal);
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
+            self.progress.until_open(|| self.try_open()).await;
             // Nobody else sets it.
             let _ = self.connection.open.set(());
             tracing::info!(durability = %self.settings.durability, "the store is open");
-            self.progress.send_replace(Opening::Open);
+            self.progress.opened();
             cluster.keep_looking().await;
         };
         tokio::select! {
@@ -217,12 +213,12 @@ impl Opener {
         cluster.look().await?;
         let (is_cluster, whole) = cluster.is_cluster();
         if !whole {
-            return Err(Refusal::Unfit("the cluster of the store does not serve all slots".to_owned()));
+            return Err(Refusal::unfit("the cluster of the store does not serve all slots".to_owned()));
         }
         for address in cluster.primaries() {
             let primary = Primary::ask(cluster, &address).await?;
             if let Some(why) = primary.loses(settings.durability, is_cluster) {
-                return Err(Refusal::Unfit(why));
+                return Err(Refusal::unfit(why));
             }
             for problem in primary.checks().into_iter().filter_map(Result::err) {
                 tracing::warn!(problem, "the store is used all the same");
@@ -239,42 +235,22 @@ impl Opener {
             Err(unsuitable) => Err(unsuitable.into()),
         }
     }
-
-    fn wait(&self, refusal: Refusal) {
-        let (why, source): (_, Option<Box<dyn std::error::Error + Send + Sync>>) = match refusal {
-            Refusal::Unfit(why) => (why, None),
-            Refusal::Unreached(error) => {
-                ("the servers of the store cannot be reached".to_owned(), Some(error.into()))
-            }
-            Refusal::Failed(error) => ("the store cannot be opened; the log says why".to_owned(), Some(error.into())),
-        };
-        let error = source.as_deref().map(|error| error as &dyn std::error::Error);
-        tracing::warn!(error, why, "the store is not open yet");
-        self.progress.send_replace(Opening::Waiting(why));
-    }
-}
-
-/// Why the store is not open yet.
-enum Refusal {
-    Unfit(String),
-    Unreached(RedisError),
-    Failed(StoreError),
 }
 
 impl From<RedisError> for Refusal {
     fn from(error: RedisError) -> Self {
-        Self::Unreached(error)
+        Self::failed("the servers of the store cannot be reached", error)
     }
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error)
+        Self::failed("the store cannot be opened; the log says why", error)
     }
 }
 
 impl From<Unsuitable> for Refusal {
     fn from(unsuitable: Unsuitable) -> Self {
-        Self::Unfit(unsuitable.to_string())
+        Self::unfit(unsuitable.to_string())
     }
 }
