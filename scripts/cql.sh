@@ -18,8 +18,8 @@
 # tells clients the address <DIR/public>.N, where a proxy of the caller's is to stand before <DIR/net>.N.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source-path=SCRIPTDIR source=executed.sh
-. "$here/executed.sh"
+# shellcheck source-path=SCRIPTDIR source=server-process.sh
+. "$here/server-process.sh"
 
 cache=${COUNTERSIGN_CACHE:-$HOME/.cache/countersign}/cql
 version=$(sed -n 's|.*<version>\([0-9.]*\.[0-9]*\)</version>.*|\1|p' "$here/cql/pom.xml" | tail -n 1)
@@ -252,8 +252,7 @@ hold() {
   mkdir "$dir"
   # Not the folder of a symbolic link: it is looked for in command lines.
   dir=$(cd "$dir" && pwd -P)
-  trap finish EXIT
-  trap 'exit 1' INT TERM
+  ending_with finish
   echo "$nodes" >"$dir/nodes"
   # A network of 127/8 and a port for JMX that nobody has.
   local net jmx
@@ -280,11 +279,7 @@ hold() {
   for ((n = 1; n <= nodes; n++)); do all+="${all:+,}$(address "$n"):9042"; done
   echo "$all" >"$dir/address.new"
   mv "$dir/address.new" "$dir/address"
-  # Until whoever holds us is gone. Waiting, and not reading itself, can be interrupted by a signal.
-  exec 3<&0
-  cat <&3 >/dev/null &
-  reader=$!
-  wait "$reader" || true
+  until_released
 }
 
 # The first user is made by the server itself, a moment after it answers.
@@ -298,7 +293,6 @@ await_login() {
 
 finish() {
   local n
-  [[ -z ${reader:-} ]] || kill "$reader" 2>/dev/null || true
   for ((n = 1; n <= nodes; n++)); do
     # That a server has gone by itself, say for want of memory, would else be seen as refused connections only.
     if [[ -e $dir/node$n/pid && ! -e $dir/node$n/ended ]] && ! running "$n"; then

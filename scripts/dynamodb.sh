@@ -16,8 +16,8 @@
 # for objects (512M).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source-path=SCRIPTDIR source=executed.sh
-. "$here/executed.sh"
+# shellcheck source-path=SCRIPTDIR source=server-process.sh
+. "$here/server-process.sh"
 
 cache=${COUNTERSIGN_CACHE:-$HOME/.cache/countersign}/dynamodb
 version=$(sed -n '/<artifactId>DynamoDBLocal</,/<version>/s|.*<version>\(.*\)</version>.*|\1|p' "$here/dynamodb/pom.xml")
@@ -126,7 +126,6 @@ stop() {
 }
 
 finish() {
-  [[ -z ${reader:-} ]] || kill "$reader" 2>/dev/null || true
   stop
   rm -rf "$dir"
 }
@@ -146,14 +145,9 @@ if [[ $command == hold || $command == start ]]; then
   dir=$(cd "$dir" && pwd -P)
   mkdir "$dir/tmp"
   if [[ $command == start ]]; then start && exit; fi
-  trap finish EXIT
-  trap 'exit 1' INT TERM
+  ending_with finish
   start
-  # Until whoever holds us is gone. Waiting, and not reading itself, can be interrupted by a signal.
-  exec 3<&0
-  cat <&3 >/dev/null &
-  reader=$!
-  wait "$reader" || true
+  until_released
   exit
 fi
 dir=$(cd "$dir" && pwd -P)

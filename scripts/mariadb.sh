@@ -16,8 +16,8 @@
 # chooses the port (a free one), MARIADB_OPTIONS are more options of mariadbd, and MARIADB_POOL is the size of its
 # memory for pages (64M).
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=executed.sh
-. "$(dirname "${BASH_SOURCE[0]}")/executed.sh"
+# shellcheck source-path=SCRIPTDIR source=server-process.sh
+. "$(dirname "${BASH_SOURCE[0]}")/server-process.sh"
 # Commands of administrators are not on everybody's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
@@ -133,7 +133,6 @@ stop() {
 }
 
 finish() {
-  [[ -z ${reader:-} ]] || kill "$reader" 2>/dev/null || true
   stop KILL
   rm -rf "$dir"
 }
@@ -146,14 +145,9 @@ case $command in
   hold)
     mkdir "$dir"
     dir=$(cd "$dir" && pwd -P)
-    trap finish EXIT
-    trap 'exit 1' INT TERM
+    ending_with finish
     start
-    # Until whoever holds us is gone. Waiting, and not reading itself, can be interrupted by a signal.
-    exec 3<&0
-    cat <&3 >/dev/null &
-    reader=$!
-    wait "$reader" || true
+    until_released
     exit
     ;;
 esac
