@@ -208,9 +208,10 @@ impl IdRange {
     /// All ids later than `after`, up to `until` and with it.
     #[must_use]
     pub fn later_than(after: UnixMillis, until: UnixMillis) -> Self {
-        let first = u128::from(after.0.min(UnixMillis::MAX_IN_ID.0) + 1) << 80;
-        let last = ((u128::from(until.0.min(UnixMillis::MAX_IN_ID.0)) + 1) << 80) - 1;
-        Self { first, last }
+        // The last id of a time, as far as ids have times.
+        let last = |time: UnixMillis| (u128::from(time.0.min(UnixMillis::MAX_IN_ID.0)) << 80) | ((1 << 80) - 1);
+        // No message's id is the greatest number, since it has a version and a variant.
+        Self { first: last(after).saturating_add(1), last: last(until) }
     }
 
     /// The rest of the range after an id of it.
@@ -312,4 +313,22 @@ pub fn free_places_for(held: &[ClientPlace], limit: u32) -> impl Iterator<Item =
     let bound = (0..=limit).rev().find(|bound| fits(*bound)).unwrap_or(0);
     let taken: HashSet<u32> = held.iter().map(|held| held.place).collect();
     (0..bound).filter(move |place| !taken.contains(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_with_its_last_millisecond_however_late_that_is() {
+        let far = UnixMillis(u64::MAX);
+
+        let all_later = IdRange::later_than(UnixMillis(5), far);
+        assert_eq!(all_later.first_bytes(), (6_u128 << 80).to_be_bytes());
+        assert_eq!(all_later.last_bytes(), [0xff; 16]);
+        assert_eq!(all_later.times(), (UnixMillis(6), UnixMillis::MAX_IN_ID));
+        assert!(IdRange::later_than(UnixMillis(5), UnixMillis(5)).is_empty());
+        assert!(IdRange::later_than(UnixMillis(6), UnixMillis(5)).is_empty());
+        assert_eq!(IdRange::later_than(far, far).first_bytes(), [0xff; 16]);
+    }
 }
