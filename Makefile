@@ -98,6 +98,10 @@ experiments: servers ## Repeat the article's experiments and ours, and write doc
 bench-cluster: servers ## Measure one pod and three pods over a CQL server and a Valkey cluster
 	@scripts/bench-cluster.sh
 
+.PHONY: bench-stores
+bench-stores: servers ## Measure all stores side by side, and write docs/stores-measured.md (half an hour)
+	@SECONDS_EACH=$(SECONDS_EACH) scripts/bench-stores.sh
+
 SECONDS_EACH ?= 30
 .PHONY: peers
 peers: ## Measure the service beside the article's design and beside Matrix Synapse (SECONDS_EACH=10)

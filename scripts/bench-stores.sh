@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Measures the stores side by side in one run on this machine, and writes docs/stores-measured.md (or the file that is given):
 # new messages and checks a second and the CPU time of service and store, by `countersign-loadtest peers`, and what a listing takes
-# where few and where many are held, by the benchmark `stores`. It takes about half an hour, wants the machine for itself, and needs
-# root for the network namespace that DynamoDB Local listens in.
+# where few and where many are held, by the benchmark `stores`. It takes about half an hour and wants the machine for itself.
 #
 #   SECONDS_EACH   how long each load lasts in each of two turns (30)
 #   BENCH_HELD     messages held by the larger mailbox (300000)
