@@ -188,6 +188,7 @@ impl Opener {
             tracing::info!(database = %self.settings.address.database, "the store is open");
             self.progress.opened();
             loop {
+                self.see_indices().await;
                 self.sweep().await;
                 tokio::time::sleep(retention::SWEEP_INTERVAL).await;
             }
@@ -220,12 +221,36 @@ impl Opener {
         if version.is_none_or(|version| version < VERSION) {
             return Err(Refusal::unfit(lacks(&self.settings, version)));
         }
-        let indices = indices_in_words(&self.settings, schema::indices(&mut connection, database).await?);
-        for problem in server.checks(&self.settings).into_iter().chain([indices]).filter_map(Result::err) {
+        let indices = schema::indices(&mut connection, database).await?;
+        let in_words = indices_in_words(&self.settings, indices);
+        for problem in server.checks(&self.settings).into_iter().chain([in_words]).filter_map(Result::err) {
             tracing::warn!(problem, "the store is used all the same");
         }
         let pool = self.connecting.pool(database.as_str());
-        Ok(Live::new(pool, &self.settings, Arc::clone(&self.connection.entropy)))
+        let live = Live::new(pool, &self.settings, Arc::clone(&self.connection.entropy));
+        live.see_indices(indices == Some(Indices::Kept));
+        Ok(live)
+    }
+
+    /// Looks whether the indices are there: somebody may have made them again.
+    async fn see_indices(&self) {
+        let look = async {
+            let mut connection = self.connecting.connect().await.map_err(SchemaError::Connect)?;
+            let there = schema::indices(&mut connection, &self.settings.address.database).await;
+            let _ = connection.disconnect().await;
+            there
+        };
+        match (look.await, self.connection.live.get()) {
+            (Ok(there), Some(live)) => live.see_indices(there == Some(Indices::Kept)),
+            // Statements go on as they were.
+            (Err(error), _) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "it cannot be seen whether the store has its indices"
+                );
+            }
+            (Ok(_), None) => {}
+        }
     }
 
     async fn sweep(&self) {

@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -38,6 +39,8 @@ const PAUSE: Duration = Duration::from_millis(4);
 
 /// `ER_DUP_ENTRY`: a unique key refused a row.
 const DUPLICATE: u16 = 1062;
+/// `ER_KEY_DOES_NOT_EXITS`: a statement names an index that is not there.
+const NO_SUCH_INDEX: u16 = 1176;
 /// `ER_LOCK_WAIT_TIMEOUT`.
 const LOCK_WAIT: u16 = 1205;
 /// `ER_LOCK_DEADLOCK`: this statement was chosen to give way.
@@ -181,6 +184,8 @@ pub(super) struct Live {
     pool: Pool,
     statement_timeout: Duration,
     entropy: Arc<dyn Entropy>,
+    /// Whether the indices were there when it was last seen.
+    indexed: AtomicBool,
     #[cfg(test)]
     pub(super) sent: std::sync::Mutex<Vec<StatementName>>,
 }
@@ -191,9 +196,15 @@ impl Live {
             pool,
             statement_timeout: settings.statement_timeout,
             entropy,
+            indexed: AtomicBool::new(true),
             #[cfg(test)]
             sent: std::sync::Mutex::default(),
         }
+    }
+
+    /// Takes note of whether the tables have all their indices.
+    pub(super) fn see_indices(&self, there: bool) {
+        self.indexed.store(there, Ordering::Relaxed);
     }
 
     /// Closes the connections that nobody uses.
@@ -322,7 +333,14 @@ impl Live {
         #[cfg(test)]
         self.count(name);
         let mut connection = self.pool.get_conn().await?;
-        connection.exec(name.text(), values).await
+        if self.indexed.load(Ordering::Relaxed) {
+            match connection.exec(name.text(), values.clone()).await {
+                // Somebody has just dropped it.
+                Err(error) if code(&error) == Some(NO_SUCH_INDEX) => self.see_indices(false),
+                read => return read,
+            }
+        }
+        connection.exec(name.text_without_indices(), values).await
     }
 
     #[cfg(test)]

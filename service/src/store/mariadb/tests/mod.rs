@@ -225,3 +225,40 @@ async fn a_call_ends_in_time_and_the_next_one_is_answered_with_what_it_asked_for
     let late = store.mailbox.message(client.organization, held_up.id).await.unwrap();
     assert!(late.is_none_or(|late| late == held_up));
 }
+
+#[tokio::test]
+async fn a_page_of_a_large_mailbox_is_read_from_where_it_begins() {
+    let settings = settings().await;
+    create_schema(&settings, &SystemClock).await.unwrap();
+    let (store, _guard) = opened(settings.clone()).await;
+    let (client, first) = (client(), SystemClock.now_millis().minus(Duration::from_secs(200_000)));
+    let mut look = look(&settings).await;
+    // A message a second.
+    let fill = "INSERT INTO mailbox (organization, user, id, kind, sender, size) SELECT ?, ?, \
+                UNHEX(CONCAT(LPAD(HEX(? + 1000 * seq), 12, '0'), '80008000000000000000')), 0, ?, 5 FROM seq_0_to_99999";
+    let (organization, user) = (client.organization.as_bytes(), client.user.as_bytes());
+    look.exec_drop(fill, (organization, user, first.0, user)).await.unwrap();
+    // What the server knows of the rows, it else learns some seconds later.
+    look.query_drop("ANALYZE TABLE mailbox").await.unwrap();
+    let begins = first.plus(Duration::from_secs(60_000));
+    let range = IdRange::later_than(begins, UnixMillis::MAX_IN_ID);
+    // Entries of the index that the server looked at.
+    let passed =
+        "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'handler_icp_attempts'";
+    let mut passed_by = async |text: &str| {
+        let before: u64 = look.query_first::<String, _>(passed).await.unwrap().unwrap().parse().unwrap();
+        let values = (organization, user, range.first_bytes(), range.last_bytes(), 100);
+        let _: Vec<mysql_async::Row> = look.exec(text, values).await.unwrap();
+        look.query_first::<String, _>(passed).await.unwrap().unwrap().parse::<u64>().unwrap() - before
+    };
+
+    let page = store.mailbox.items(client.organization, client.user, range, 100).await.unwrap();
+    let named = passed_by(StatementName::SelectItems.text()).await;
+    let not_named = passed_by(StatementName::SelectItems.text_without_indices()).await;
+
+    assert_eq!(page.len(), 100);
+    assert_eq!(page[0].id.time(), begins.plus(Duration::from_secs(1)));
+    assert!(named <= 100, "{named} entries of the index were passed for 100");
+    // If it is not, naming the index has become needless.
+    assert!(not_named > 50_000, "{not_named} are passed where it is not named");
+}
