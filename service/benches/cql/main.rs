@@ -33,7 +33,7 @@ use countersign_service::store::{Opening, Store};
 use cql::CqlServer;
 use futures_util::stream::{self, StreamExt as _};
 use hdrhistogram::Histogram;
-use mailboxes::{AT_ONCE, NEW, hold, listings, message, new_client, number, of, random};
+use mailboxes::{AT_ONCE, NEW, hold, listings, message, new_client, number, of, random, record};
 use tokio_util::sync::CancellationToken;
 
 /// Listings that are timed of each mailbox.
@@ -147,7 +147,7 @@ async fn send_to_many(store: &Store, messages: usize) {
     let mut latency = Histogram::<u64>::new(3).unwrap();
     let mut sends = stream::iter(sends).buffer_unordered(AT_ONCE);
     while let Some(took) = sends.next().await {
-        latency.record(u64::try_from(took.as_micros()).unwrap()).unwrap();
+        record(&mut latency, took);
     }
     let rate = messages as f64 / watch.elapsed().as_secs_f64();
     println!(
