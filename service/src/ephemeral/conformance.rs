@@ -64,13 +64,13 @@ const MEMORY: Duration = Duration::from_secs(60);
 
 type Subject = Arc<dyn Ephemeral>;
 
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemEntropy.fill(&mut bytes);
     bytes
 }
 
-fn client() -> ClientAddress {
+pub(super) fn client() -> ClientAddress {
     ClientAddress {
         organization: OrganizationId::from_bytes(random()),
         user: UserId::from_bytes(random()),

@@ -333,14 +333,16 @@ impl Live {
         #[cfg(test)]
         self.count(name);
         let mut connection = self.pool.get_conn().await?;
-        if self.indexed.load(Ordering::Relaxed) {
-            match connection.exec(name.text(), values.clone()).await {
-                // Somebody has just dropped it.
-                Err(error) if code(&error) == Some(NO_SUCH_INDEX) => self.see_indices(false),
-                read => return read,
-            }
+        let indexed = self.indexed.load(Ordering::Relaxed);
+        let text = if indexed { name.text() } else { name.text_without_indices() };
+        let read = connection.exec(text, values).await;
+        if let Err(error) = &read
+            && code(error) == Some(NO_SUCH_INDEX)
+        {
+            // Somebody has just dropped it; the next attempt does without.
+            self.see_indices(false);
         }
-        connection.exec(name.text_without_indices(), values).await
+        read
     }
 
     #[cfg(test)]
@@ -350,7 +352,8 @@ impl Live {
 
     /// Pauses after a failure that another attempt may be spared of.
     async fn pause_or_give_up(&self, error: Error, attempts: &mut u32) -> Result<(), StoreError> {
-        let gave_way = code(&error).is_some_and(|code| [DEADLOCK, LOCK_WAIT, CHANGED_SINCE_READ].contains(&code));
+        let refused = [DEADLOCK, LOCK_WAIT, CHANGED_SINCE_READ, NO_SUCH_INDEX];
+        let gave_way = code(&error).is_some_and(|code| refused.contains(&code));
         // Of a server that was restarted, every connection of the pool is broken, and new ones are not.
         if !(gave_way || is_broken(&error)) || *attempts >= ATTEMPTS {
             return Err(failed(error));

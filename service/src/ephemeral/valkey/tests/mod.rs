@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use countersign_protocol::body::{Item, ItemKind};
 use countersign_protocol::digest::Sha256Digest;
-use countersign_protocol::id::{ClientAddress, ClientId, OrganizationId, UserId};
+use countersign_protocol::id::{ClientAddress, ClientId, UserId};
 use countersign_protocol::message_id::MessageId;
 use countersign_protocol::nonce::Nonce;
 use countersign_protocol::session_key::SessionKey;
@@ -24,7 +24,8 @@ use super::keys::Key;
 use super::link::Unobserved;
 use super::{ValkeyEphemeral, ValkeySettings, check};
 use crate::clock::{Clock as _, SystemClock};
-use crate::entropy::{Entropy as _, SystemEntropy};
+use crate::entropy::SystemEntropy;
+use crate::ephemeral::conformance::{client, random};
 use crate::ephemeral::{
     Admission, Ephemeral, Learned, ListingHints, ListingState, MarkMove, Memory, Needs, Recency, Session, SessionId,
     conformance,
@@ -110,20 +111,6 @@ mod cluster {
 }
 
 // === Fixtures ===
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemEntropy.fill(&mut bytes);
-    bytes
-}
-
-fn client() -> ClientAddress {
-    ClientAddress {
-        organization: OrganizationId::from_bytes(random()),
-        user: UserId::from_bytes(random()),
-        client: ClientId::from_bytes(random()),
-    }
-}
 
 fn now() -> UnixMicros {
     SystemClock.now()
